@@ -1,0 +1,218 @@
+"""Identifiers, enumerations and value types that more than one part of Lumilio speaks of."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import NewType, Self
+from uuid import UUID
+
+from lumilio.errors import PathInvalid, RequestError
+
+AssetId = NewType("AssetId", UUID)
+RepositoryId = NewType("RepositoryId", UUID)
+LocationId = NewType("LocationId", UUID)
+UserId = NewType("UserId", UUID)
+UploadId = NewType("UploadId", UUID)
+JobId = NewType("JobId", int)
+
+ContentHash = NewType("ContentHash", str)
+"""BLAKE3 of the bytes, 64 lower-case hexadecimal digits."""
+
+RepoPath = NewType("RepoPath", str)
+"""POSIX path relative to a repository's root, valid UTF-8, without ``.``, ``..`` and empty components."""
+
+THUMBNAIL_SIZES = (150, 300, 1024)
+"""Longest side of the thumbnails, in pixels; part of the on-disk layout and of the API."""
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_NAME_BYTES = 255
+
+
+def parse_content_hash(text: str) -> ContentHash:
+    """Check a BLAKE3 digest that came from outside. Raises RequestError."""
+    lowered = text.strip().lower()
+    if not _HASH.fullmatch(lowered):
+        raise RequestError(f"{text!r} is not a BLAKE3 digest; send 64 hexadecimal digits")
+    return ContentHash(lowered)
+
+
+def parse_repo_path(text: str) -> RepoPath:
+    """Check a relative path. Raises PathInvalid for absolute paths, dot components, NUL and undecodable names."""
+    path = PurePosixPath(text)
+    if not text or path.is_absolute() or ".." in path.parts or "\0" in text or str(path) != text or text == ".":
+        raise PathInvalid(f"{text!r} is not a path inside a repository")
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise PathInvalid(f"{text!r} is not valid UTF-8; rename the file") from exc
+    for part in path.parts:
+        if len(part.encode()) > _NAME_BYTES:
+            raise PathInvalid(f"{part!r} is longer than {_NAME_BYTES} bytes")
+    return RepoPath(text)
+
+
+class MediaKind(StrEnum):
+    """What an asset is to its viewer."""
+
+    PHOTO = "photo"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaType:
+    """What the content of a file was recognised as: ``format`` is a short name such as ``jpeg`` or ``mp4``."""
+
+    kind: MediaKind
+    format: str
+    mime: str
+
+
+class ProcessingState(StrEnum):
+    """How far the processing of an asset came."""
+
+    STORED = "stored"
+    READY = "ready"
+    UNSUPPORTED = "unsupported"
+    PROBLEM = "problem"
+
+
+class LocationState(StrEnum):
+    """Where the bytes of a location are: in place, or in the repository's trash."""
+
+    PRESENT = "present"
+    TRASHED = "trashed"
+
+
+class StorageStrategy(StrEnum):
+    """How Lumilio names the files of an inbox."""
+
+    DATE = "date"
+    FLAT = "flat"
+    CAS = "cas"
+
+
+class DuplicateNames(StrEnum):
+    """What happens when a different file already has the name that the strategy chose."""
+
+    RENAME = "rename"
+    UUID = "uuid"
+    OVERWRITE = "overwrite"
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    ADMIN = "admin"
+    USER = "user"
+    GUEST = "guest"
+
+
+class CaptureTimeSource(StrEnum):
+    """Where a capture time was read, from the most to the least trustworthy."""
+
+    EXIF_WITH_OFFSET = "exif_with_offset"
+    EXIF = "exif"
+    QUICKTIME = "quicktime"
+    XMP = "xmp"
+    FILE_NAME = "file_name"
+    MODIFIED = "modified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureTime:
+    """When a recording was made.
+
+    ``local`` is the wall clock at the place, naive, microseconds kept; ``utc_offset`` is None when the file does not
+    tell its zone: unknown stays unknown.
+    """
+
+    local: datetime
+    utc_offset: timedelta | None
+    source: CaptureTimeSource
+
+    def __post_init__(self) -> None:
+        if self.local.tzinfo is not None:
+            raise ValueError("a capture time's local part is naive")
+
+    def utc(self) -> datetime | None:
+        """The instant, aware, or None while the offset is unknown."""
+        if self.utc_offset is None:
+            return None
+        return self.local.replace(tzinfo=timezone(self.utc_offset)).astimezone(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """WGS 84 position in degrees, altitude in metres above sea level."""
+
+    latitude: float
+    longitude: float
+    altitude: float | None = None
+
+    @classmethod
+    def of(cls, latitude: float | None, longitude: float | None, altitude: float | None = None) -> Self | None:
+        """None for missing, out-of-range and not finite coordinates and for 0,0, which cameras write for "no fix"."""
+        if latitude is None or longitude is None:
+            return None
+        if not (abs(latitude) <= 90 and abs(longitude) <= 180) or (latitude == 0 and longitude == 0):
+            return None
+        if altitude is not None and not math.isfinite(altitude):
+            altitude = None
+        return cls(latitude=latitude, longitude=longitude, altitude=altitude)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was read out of a file. None means the file does not say.
+
+    ``width`` and ``height`` are pixels as displayed, after orientation; ``exposure_time`` seconds; ``focal_length``
+    millimetres; ``duration`` seconds. ``exif`` is everything that exiftool printed, group-prefixed keys and raw values.
+    """
+
+    media_type: MediaType | None
+    width: int | None = None
+    height: int | None = None
+    orientation: int | None = None
+    make: str | None = None
+    model: str | None = None
+    lens: str | None = None
+    iso: int | None = None
+    f_number: float | None = None
+    exposure_time: float | None = None
+    focal_length: float | None = None
+    duration: float | None = None
+    capture_time: CaptureTime | None = None
+    place: Place | None = None
+    exif: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbnail:
+    """An encoded WebP picture: ``size`` is its nominal size out of THUMBNAIL_SIZES, width and height its own."""
+
+    size: int
+    width: int
+    height: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """What a media processor made of a file; width and height are those of the original as displayed."""
+
+    width: int
+    height: int
+    thumbnails: tuple[Thumbnail, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A step that failed for a file, with a reason that a person can act on."""
+
+    code: str
+    step: str
+    reason: str
