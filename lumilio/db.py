@@ -43,6 +43,7 @@ class DatabaseAddress:
     """Where PostgreSQL listens: a URL, or the directory of a Unix socket."""
 
     url: str | None = None
+    password: str | None = None
     host: str | None = None
     user: str | None = None
     database: str | None = None
@@ -50,7 +51,7 @@ class DatabaseAddress:
     def connect_args(self) -> dict[str, Any]:
         """Arguments for asyncpg; the URL wins."""
         if self.url:
-            return {"dsn": self.url}
+            return {"dsn": self.url, "password": self.password}
         return {"host": self.host, "user": self.user, "database": self.database}
 
 

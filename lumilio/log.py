@@ -25,7 +25,7 @@ _OWN = frozenset({"event", "level", "timestamp", "exc_info", "stack_info", "exce
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
 _CONTROL |= dict.fromkeys((0x0A, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
 
-Log = structlog.typing.FilteringBoundLogger
+Log = structlog.stdlib.BoundLogger
 
 
 def printable(text: str) -> str:

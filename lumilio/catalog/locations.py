@@ -1,0 +1,81 @@
+"""Rows of locations, and of what stat said about the files there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lumilio.db import Tx
+from lumilio.model import AssetId, LocationId, LocationState, RepoPath, RepositoryId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """One place where an asset's bytes lie; ``trash_path`` is set while they lie in the trash."""
+
+    id: LocationId
+    asset_id: AssetId
+    repository_id: RepositoryId
+    path: RepoPath
+    state: LocationState
+    trash_path: RepoPath | None
+
+    @property
+    def current_path(self) -> RepoPath:
+        """Where the bytes are at present."""
+        return self.trash_path or self.path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRecord:
+    """What stat said of a file; ``mtime_ns`` in nanoseconds, unrounded."""
+
+    path: RepoPath
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+async def locations_of(tx: Tx, asset_id: AssetId) -> Sequence[Location]:
+    """All places of an asset, oldest first."""
+    return [
+        Location(
+            id=LocationId(row["id"]),
+            asset_id=AssetId(row["asset_id"]),
+            repository_id=RepositoryId(row["repository_id"]),
+            path=RepoPath(row["path"]),
+            state=LocationState(row["state"]),
+            trash_path=RepoPath(row["trash_path"]) if row["trash_path"] is not None else None,
+        )
+        for row in await tx.rows("locations.of_asset", asset_id)
+    ]
+
+
+async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, record: FileRecord) -> None:
+    """Record that an asset's bytes lie at a path; nothing happens when it is recorded already."""
+    await tx.value("locations.insert", asset_id, repository_id, record.path)
+    await record_file(tx, repository_id, record)
+
+
+async def asset_at(tx: Tx, repository_id: RepositoryId, path: RepoPath) -> AssetId | None:
+    """The asset whose bytes lie at a path."""
+    found = await tx.value("locations.asset_at", repository_id, path)
+    return AssetId(found) if found is not None else None
+
+
+async def record_file(tx: Tx, repository_id: RepositoryId, record: FileRecord) -> None:
+    """Remember what stat said of a file."""
+    await tx.execute(
+        "locations.record_file", repository_id, record.path, record.size, record.mtime_ns, record.device, record.inode
+    )
+
+
+async def mark_trashed(tx: Tx, location: Location, trash_path: RepoPath) -> bool:
+    """Record a move to the trash; False when somebody else has recorded one."""
+    await tx.execute("locations.forget_file", location.repository_id, location.path)
+    return await tx.execute("locations.mark_trashed", location.id, trash_path) == 1
+
+
+async def mark_restored(tx: Tx, location: Location, record: FileRecord) -> bool:
+    """Record a move out of the trash to ``record.path``; False when somebody else has recorded one."""
+    await record_file(tx, location.repository_id, record)
+    return await tx.execute("locations.mark_restored", location.id, record.path) == 1

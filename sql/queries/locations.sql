@@ -1,0 +1,26 @@
+-- name: of_asset
+SELECT id, asset_id, repository_id, path, state, trash_path FROM locations WHERE asset_id = $1 ORDER BY created_at, id;
+
+-- name: insert
+INSERT INTO locations (asset_id, repository_id, path) VALUES ($1, $2, $3)
+ON CONFLICT (repository_id, path) WHERE state = 'present' DO NOTHING
+RETURNING id;
+
+-- name: asset_at
+SELECT asset_id FROM locations WHERE repository_id = $1 AND path = $2 AND state = 'present';
+
+-- name: mark_trashed
+UPDATE locations SET state = 'trashed', trashed_at = now(), trash_path = $2 WHERE id = $1 AND state = 'present';
+
+-- name: mark_restored
+UPDATE locations SET state = 'present', trashed_at = NULL, trash_path = NULL, path = $2
+WHERE id = $1 AND state = 'trashed';
+
+-- name: record_file
+INSERT INTO file_records (repository_id, path, size, mtime_ns, device, inode) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (repository_id, path) DO UPDATE
+SET size = excluded.size, mtime_ns = excluded.mtime_ns, device = excluded.device, inode = excluded.inode,
+    recorded_at = now();
+
+-- name: forget_file
+DELETE FROM file_records WHERE repository_id = $1 AND path = $2;
