@@ -1,0 +1,1 @@
+"""Repositories and files on disk; knows no database and no queue."""

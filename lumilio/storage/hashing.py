@@ -1,0 +1,35 @@
+"""The content hash: BLAKE3 of a file's bytes."""
+
+from pathlib import Path
+from stat import S_ISREG
+
+from blake3 import blake3
+
+from lumilio.model import ContentHash
+from lumilio.storage.disk import run_blocking, storage_errors
+
+_READ_BYTES = 1024 * 1024
+
+
+def digest(path: Path) -> ContentHash:
+    """Hash a file; blocks. Read, not mapped: a file that shrinks under a mapping kills the process with SIGBUS."""
+    hasher = blake3()
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_READ_BYTES):
+            hasher.update(block)
+    return ContentHash(hasher.hexdigest())
+
+
+def is_file_of(path: Path, size: int, content_hash: ContentHash) -> bool:
+    """Whether ``path`` is a regular file, no link, of exactly these bytes; blocks, reads only equal sizes."""
+    try:
+        status = path.lstat()
+        return S_ISREG(status.st_mode) and status.st_size == size and digest(path) == content_hash
+    except (FileNotFoundError, PermissionError):
+        return False
+
+
+async def hash_file(path: Path) -> ContentHash:
+    """Hash a file in a thread. Raises StorageError when it cannot be read."""
+    with storage_errors("hashing", path):
+        return await run_blocking(digest, path)
