@@ -218,6 +218,7 @@ class RenderingInput:
 
     id: AssetId
     content_hash: ContentHash
+    size: int
     media_type: MediaType
 
 
@@ -227,7 +228,10 @@ async def get_for_rendering(tx: Tx, asset_id: AssetId) -> RenderingInput | None:
     if row is None:
         return None
     return RenderingInput(
-        id=AssetId(row["id"]), content_hash=ContentHash(row["content_hash"].hex()), media_type=_media_type(row)
+        id=AssetId(row["id"]),
+        content_hash=ContentHash(row["content_hash"].hex()),
+        size=row["size"],
+        media_type=_media_type(row),
     )
 
 

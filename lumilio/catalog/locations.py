@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumilio.db import Tx
-from lumilio.model import AssetId, LocationId, LocationState, RepoPath, RepositoryId
+from lumilio.model import AssetId, ContentHash, LocationId, LocationState, RepoPath, RepositoryId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +51,13 @@ async def locations_of(tx: Tx, asset_id: AssetId) -> Sequence[Location]:
 
 
 async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, record: FileRecord) -> None:
-    """Record that an asset's bytes lie at a path; nothing happens when it is recorded already."""
+    """Record that an asset's bytes lie at a path, a new file or one recorded for this asset before.
+
+    Another asset's claim on the path is void: that file was gone, else the path could not have been given away.
+    """
+    await tx.execute("locations.void_claim", asset_id, repository_id, record.path)
     await tx.value("locations.insert", asset_id, repository_id, record.path)
     await record_file(tx, repository_id, record)
-
-
-async def asset_at(tx: Tx, repository_id: RepositoryId, path: RepoPath) -> AssetId | None:
-    """The asset whose bytes lie at a path."""
-    found = await tx.value("locations.asset_at", repository_id, path)
-    return AssetId(found) if found is not None else None
 
 
 async def record_file(tx: Tx, repository_id: RepositoryId, record: FileRecord) -> None:
@@ -79,3 +77,10 @@ async def mark_restored(tx: Tx, location: Location, record: FileRecord) -> bool:
     """Record a move out of the trash to ``record.path``; False when somebody else has recorded one."""
     await record_file(tx, location.repository_id, record)
     return await tx.execute("locations.mark_restored", location.id, record.path) == 1
+
+
+async def displace(
+    tx: Tx, repository_id: RepositoryId, path: RepoPath, trash_path: RepoPath, newcomer: ContentHash
+) -> None:
+    """Record that a newcomer took a path and that what was there lies in the trash, its asset too; idempotent."""
+    await tx.execute("locations.displace", repository_id, path, trash_path, bytes.fromhex(newcomer))

@@ -82,7 +82,7 @@ UPDATE assets SET trashed_at = NULL, updated_at = now() WHERE id = $1 AND owner_
 SELECT trashed_at IS NOT NULL FROM assets WHERE id = $1;
 
 -- name: for_rendering
-SELECT id, owner_id, content_hash, kind, format, mime, file_name FROM assets WHERE id = $1;
+SELECT id, content_hash, size, kind, format, mime FROM assets WHERE id = $1;
 
 -- name: clear_problem
 DELETE FROM problems WHERE asset_id = $1 AND step = $2;

@@ -6,8 +6,24 @@ INSERT INTO locations (asset_id, repository_id, path) VALUES ($1, $2, $3)
 ON CONFLICT (repository_id, path) WHERE state = 'present' DO NOTHING
 RETURNING id;
 
--- name: asset_at
-SELECT asset_id FROM locations WHERE repository_id = $1 AND path = $2 AND state = 'present';
+-- name: void_claim
+DELETE FROM locations WHERE repository_id = $2 AND path = $3 AND state = 'present' AND asset_id <> $1;
+
+-- name: displace
+WITH displaced AS (
+    UPDATE locations SET state = 'trashed', trashed_at = now(), trash_path = $3
+    WHERE repository_id = $1 AND path = $2 AND state = 'present'
+        AND asset_id NOT IN (SELECT id FROM assets WHERE content_hash = $4)
+    RETURNING asset_id
+)
+UPDATE assets SET trashed_at = now(), updated_at = now()
+FROM displaced
+WHERE assets.id = displaced.asset_id AND assets.trashed_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM locations AS other
+        WHERE other.asset_id = assets.id AND other.state = 'present'
+            AND (other.repository_id, other.path) <> ($1, $2)
+    );
 
 -- name: mark_trashed
 UPDATE locations SET state = 'trashed', trashed_at = now(), trash_path = $2 WHERE id = $1 AND state = 'present';

@@ -1,0 +1,63 @@
+"""Every route of Lumilio, and the application that serves them."""
+
+from aiohttp import web
+
+from lumilio.api import assets, auth, ops, schemas, tasks, upload
+from lumilio.api.context import CONTEXT, Access, Context
+from lumilio.api.middleware import add_headers, decide_access, observe, translate_errors
+from lumilio.api.openapi import serve
+from lumilio.api.routes import Route, RouteHandler
+
+V1 = "/api/v1"
+MAX_BODY_BYTES = 1 << 20
+"""Bodies that are read as a whole; files are streamed and have their own limit."""
+
+
+def _route(method: str, path: str, handler: RouteHandler, access: Access, **more: object) -> Route:
+    return Route(method=method, path=path, handler=handler, access=access, **more)  # type: ignore[arg-type]
+
+
+_PUBLIC, _USER, _ADMIN = Access.PUBLIC, Access.USER, Access.ADMIN
+
+ROUTES: tuple[Route, ...] = (
+    _route("POST", f"{V1}/auth/login", auth.login, _PUBLIC, body=schemas.LoginBody, answers={200: schemas.Tokens}),
+    _route("POST", f"{V1}/auth/refresh", auth.refresh, _PUBLIC, body=schemas.RefreshBody,
+           answers={200: schemas.Tokens}),
+    _route("GET", f"{V1}/assets", assets.list_assets, _USER, query=assets.ListQuery, answers={200: schemas.AssetItems}),
+    _route("POST", f"{V1}/assets", upload.upload_asset, _USER, multipart=True,
+           answers={202: schemas.Upload, 200: schemas.Upload}),
+    _route("POST", f"{V1}/assets/batch", upload.upload_batch, _USER, multipart=True,
+           answers={200: schemas.BatchResults}),
+    _route("POST", f"{V1}/assets/check", assets.check_assets, _USER, body=schemas.CheckBody,
+           answers={200: schemas.CheckResults}),
+    _route("GET", f"{V1}/assets/{{asset_id}}", assets.get_asset, _USER, answers={200: schemas.AssetDocument}),
+    _route("DELETE", f"{V1}/assets/{{asset_id}}", assets.delete_asset, _USER, answers={204: None}),
+    _route("POST", f"{V1}/assets/{{asset_id}}/restore", assets.restore_asset, _USER,
+           answers={200: schemas.AssetDocument}),
+    _route("GET", f"{V1}/assets/{{asset_id}}/thumbnail", assets.get_thumbnail, _USER, query=assets.ThumbnailQuery,
+           answers={200: "image/webp", 206: "image/webp", 304: None}),
+    _route("GET", f"{V1}/assets/{{asset_id}}/original", assets.get_original, _USER,
+           answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
+    _route("GET", f"{V1}/tasks", tasks.list_tasks, _USER, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
+    _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _USER, answers={200: schemas.Task}),
+    _route("GET", "/health/live", ops.live, _PUBLIC, answers={200: schemas.Health}),
+    _route("GET", "/health/ready", ops.ready, _PUBLIC, answers={200: schemas.Health, 503: schemas.Health}),
+    _route("GET", "/metrics", ops.expose_metrics, _ADMIN, answers={200: "text/plain"}),
+    _route("GET", "/docs", ops.docs_page, _PUBLIC, answers={200: "text/html"}),
+    _route("GET", "/docs/{name}", ops.docs_file, _PUBLIC, answers={200: "application/octet-stream"}),
+)  # fmt: skip
+
+
+def build_app(context: Context) -> web.Application:
+    """The application with its one access decision a route."""
+    access: dict[web.AbstractRoute, Access] = {}
+    app = web.Application(
+        middlewares=[observe, translate_errors, decide_access(access)], client_max_size=MAX_BODY_BYTES
+    )
+    app[CONTEXT] = context
+    app.on_response_prepare.append(add_headers)
+    own = _route("GET", f"{V1}/openapi.json", serve(ROUTES), _PUBLIC, answers={200: "application/json"})
+    for route in (*ROUTES, own):
+        added = app.router.add_route(route.method, route.path, route.handler)
+        access[added] = route.access
+    return app

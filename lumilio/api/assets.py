@@ -1,0 +1,189 @@
+"""Listing assets, showing one, its pictures and its original, and the way into the trash and out again."""
+
+import asyncio
+import base64
+import binascii
+import json
+from datetime import datetime
+from typing import Annotated, Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field
+
+from lumilio.api.context import Context, answer, body_of, caller_of, context_of, id_of, query_of
+from lumilio.api.schemas import (
+    THUMBNAIL_NAMES,
+    AssetItem,
+    AssetItems,
+    Body,
+    CheckBody,
+    CheckResult,
+    CheckResults,
+    asset_document,
+    asset_item,
+)
+from lumilio.catalog import assets, locations, thumbnails
+from lumilio.catalog.assets import AssetDetail, Position, SortKey, SortOrder
+from lumilio.errors import Conflict, NotFound, RequestError
+from lumilio.jobs import process_asset, render_asset, settle_trash
+from lumilio.model import AssetId, MediaKind, parse_content_hash
+from lumilio.queue import store
+from lumilio.storage import derivatives
+
+THUMBNAIL_SIZE_OF = {name: size for size, name in THUMBNAIL_NAMES.items()}
+CACHE_THUMBNAIL = "private, max-age=86400"
+CACHE_ORIGINAL = "private, no-cache"
+
+
+class ListQuery(Body):
+    """Query of a listing; `cursor` is a previous answer's `next_cursor`, with the same other parameters."""
+
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    cursor: Annotated[str, Field(max_length=512)] | None = None
+    type: MediaKind | None = None
+    sort: SortKey = SortKey.CAPTURED
+    order: SortOrder = SortOrder.DESC
+
+
+class ThumbnailQuery(Body):
+    """Longest side: small 150, medium 300, large 1024 pixels."""
+
+    size: Literal["small", "medium", "large"] = "medium"
+
+
+async def list_assets(request: web.Request) -> web.Response:
+    """The caller's assets outside the trash, a page at a time."""
+    query = query_of(request, ListQuery)
+    async with context_of(request).library.db.session() as session:
+        page = await assets.list_assets(
+            session,
+            caller_of(request).user_id,
+            kind=query.type,
+            sort=query.sort,
+            order=query.order,
+            after=_position(query) if query.cursor else None,
+            limit=query.limit,
+        )
+    items = [AssetItem.model_construct(**asset_item(asset)) for asset in page.items]
+    return answer(AssetItems(items=items, next_cursor=_cursor(query, page.end) if page.end else None))
+
+
+def _cursor(query: ListQuery, end: Position) -> str:
+    parts = [query.sort.value, end.value.isoformat(), str(end.asset_id)]
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def _position(query: ListQuery) -> Position:
+    text = query.cursor or ""
+    try:
+        sort, value, asset_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        position = Position(value=datetime.fromisoformat(value), asset_id=UUID(asset_id))
+    except (binascii.Error, ValueError, TypeError, AttributeError) as exc:
+        raise RequestError("the cursor is not one that this server gave out; start again without it") from exc
+    if sort != query.sort or (position.value.tzinfo is None) != (query.sort is SortKey.CAPTURED):
+        raise RequestError("the cursor belongs to another sort; start again without it")
+    return position
+
+
+async def get_asset(request: web.Request) -> web.Response:
+    """One asset with its facts, thumbnails, albums, tags and problems; in the trash too."""
+    return answer(asset_document(await _asset(request)))
+
+
+async def _asset(request: web.Request) -> AssetDetail:
+    asset_id = AssetId(id_of(request, "asset_id"))
+    async with context_of(request).library.db.session() as session:
+        asset = await assets.get_asset(session, asset_id, caller_of(request).user_id)
+    if asset is None:
+        raise NotFound(f"asset {str(asset_id)!r} does not exist")
+    return asset
+
+
+async def get_thumbnail(request: web.Request) -> web.StreamResponse:
+    """A thumbnail as WebP. A lost one is made again: 404 until it is there."""
+    context = context_of(request)
+    query = query_of(request, ThumbnailQuery)
+    asset_id = AssetId(id_of(request, "asset_id"))
+    size = THUMBNAIL_SIZE_OF[query.size]
+    async with context.library.db.session() as session:
+        row = await thumbnails.find_thumbnail(session, asset_id, size, caller_of(request).user_id)
+    if row is None:
+        raise NotFound(f"asset {str(asset_id)!r} has no {query.size} thumbnail")
+    repository = context.library.repository(row.repository_id)
+    path = await derivatives.find_derivative(
+        repository, derivatives.thumbnail_path(row.content_hash, size), size=row.bytes
+    )
+    if path is None:
+        await asyncio.to_thread(repository.check_online)
+        await _render_again(context, asset_id)
+        raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")
+    return web.FileResponse(path, headers={"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
+
+
+async def _render_again(context: Context, asset_id: AssetId) -> None:
+    async with context.library.db.transaction() as tx:
+        await store.enqueue(tx, render_asset.spec(asset_id))
+    context.library.wake_queue(render_asset.QUEUE)
+
+
+async def get_original(request: web.Request) -> web.StreamResponse:
+    """The original, bit for bit, with ranges."""
+    asset = await _asset(request)
+    library = context_of(request).library
+    async with library.db.session() as session:
+        places = await locations.locations_of(session, asset.id)
+    place = await library.present_location(tuple(places), asset.size)
+    path = await asyncio.to_thread(library.repository(place.repository_id).resolve, place.current_path)
+    headers = {
+        "Cache-Control": CACHE_ORIGINAL,
+        "Content-Type": asset.media_type.mime,
+        "Content-Disposition": f"inline; filename*=UTF-8''{quote(asset.file_name, safe='')}",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return web.FileResponse(path, chunk_size=1 << 18, headers=headers)
+
+
+async def delete_asset(request: web.Request) -> web.Response:
+    """Move an asset to the trash; nothing is lost before the trash is emptied."""
+    await _set_trashed(request, trashed=True)
+    return web.Response(status=204)
+
+
+async def restore_asset(request: web.Request) -> web.Response:
+    """Take an asset out of the trash."""
+    await _set_trashed(request, trashed=False)
+    return answer(asset_document(await _asset(request)))
+
+
+async def _set_trashed(request: web.Request, *, trashed: bool) -> None:
+    asset = await _asset(request)
+    context = context_of(request)
+    owner_id = caller_of(request).user_id
+    async with context.library.db.transaction() as tx:
+        change = assets.set_trashed if trashed else assets.clear_trashed
+        if not await change(tx, asset.id, owner_id):
+            raise Conflict(f"asset {str(asset.id)!r} is {'already' if trashed else 'not'} in the trash")
+        await store.enqueue(tx, settle_trash.spec(asset.id))
+    context.library.wake_queue(settle_trash.QUEUE)
+
+
+async def check_assets(request: web.Request) -> web.Response:
+    """Which files the library has already, by BLAKE3 digest: a hint that saves sending them."""
+    body = await body_of(request, CheckBody)
+    owner_id = caller_of(request).user_id
+    hashes = [parse_content_hash(text) for text in body.hashes]
+    async with context_of(request).library.db.session() as session:
+        known = await assets.known_hashes(session, owner_id, hashes)
+        unknown = {digest: process_asset.key(owner_id, digest) for digest in hashes if digest not in known}
+        live = await store.live_ids(session, process_asset.KIND, list(unknown.values()))
+    results = []
+    for digest in hashes:
+        if digest in known:
+            results.append(CheckResult(content_hash=digest, status="known", asset_id=known[digest]))
+        elif (job_id := live.get(unknown[digest])) is not None:
+            results.append(CheckResult(content_hash=digest, status="processing", task_id=str(job_id)))
+        else:
+            results.append(CheckResult(content_hash=digest, status="unknown"))
+    return answer(CheckResults(results=results))

@@ -1,0 +1,115 @@
+"""What handlers may use, and how they read requests and write answers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from lumilio.api.throttle import LoginThrottle
+from lumilio.config import Config
+from lumilio.errors import MediaTypeUnsupported, NotFound, RequestError, Unauthenticated
+from lumilio.jobs.library import Library
+from lumilio.tools.passwords import Passwords
+from lumilio.tools.tokens import Caller, TokenSigner
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of a request body held at a time."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Access(StrEnum):
+    """Who may call a route."""
+
+    PUBLIC = "public"
+    USER = "user"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The parts of the daemon that the API reaches. ``queue_alive`` tells whether the queue's loops turn."""
+
+    config: Config
+    library: Library
+    signer: TokenSigner
+    passwords: Passwords
+    throttle: LoginThrottle
+    queue_alive: Callable[[], bool]
+
+
+CONTEXT = web.AppKey("context", Context)
+CALLER = web.RequestKey("caller", Caller)
+REQUEST_ID = web.RequestKey("request_id", str)
+
+
+def context_of(request: web.Request) -> Context:
+    """The application's context."""
+    return request.app[CONTEXT]
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Who sent the request. Raises Unauthenticated on a route that did not ask for it: absence means nobody."""
+    caller: Caller | None = request.get(CALLER)
+    if caller is None:
+        raise Unauthenticated("send an access token: Authorization: Bearer …")
+    return caller
+
+
+async def body_of(request: web.Request, model: type[Model]) -> Model:
+    """The JSON body, checked. Raises RequestError and MediaTypeUnsupported."""
+    if request.content_type != "application/json":
+        raise MediaTypeUnsupported(f"{request.content_type!r} instead of application/json")
+    async with asyncio.timeout(context_of(request).config.server.request_timeout_seconds):
+        text = await request.read()
+    return _checked(lambda: model.model_validate_json(text))
+
+
+def query_of(request: web.Request, model: type[Model], *, lists: frozenset[str] = frozenset()) -> Model:
+    """The query parameters, checked; those named in ``lists`` may come several times. Raises RequestError."""
+    values: dict[str, Any] = {}
+    for key in request.query:
+        found = request.query.getall(key)
+        if key not in lists and len(found) > 1:
+            raise RequestError(f"query parameter {key!r} was sent {len(found)} times; send it once")
+        values[key] = found if key in lists else found[0]
+    return _checked(lambda: model.model_validate(values))
+
+
+def _checked(parse: Callable[[], Model]) -> Model:
+    try:
+        return parse()
+    except ValidationError as exc:
+        faults = [f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}" for error in exc.errors()]
+        raise RequestError("; ".join(faults), details={"errors": faults}) from exc
+
+
+def id_of(request: web.Request, name: str) -> UUID:
+    """An identifier in the path. Raises NotFound: what is no identifier names nothing."""
+    try:
+        return UUID(request.match_info[name])
+    except ValueError as exc:
+        raise NotFound(f"{request.match_info[name]!r} does not exist") from exc
+
+
+def answer(model: BaseModel, *, status: int = 200) -> web.Response:
+    """A JSON answer."""
+    return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
+
+
+async def chunks_of(reader: Callable[[int], Any], timeout: float) -> AsyncIterator[bytes]:
+    """A body in chunks; a client that is silent for ``timeout`` seconds is given up. Raises RequestError."""
+    while True:
+        try:
+            async with asyncio.timeout(timeout):
+                chunk: bytes = await reader(CHUNK_BYTES)
+        except TimeoutError as exc:
+            raise RequestError(f"nothing was received for {timeout:g} s; send the file again") from exc
+        if not chunk:
+            return
+        yield chunk

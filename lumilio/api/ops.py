@@ -1,0 +1,128 @@
+"""Health, metrics and the API's own documentation."""
+
+import asyncio
+import shutil
+from importlib import resources
+from pathlib import Path
+
+from aiohttp import web
+
+from lumilio import __version__, metrics
+from lumilio.api.context import Context, answer, context_of
+from lumilio.api.schemas import Health, HealthCheck
+from lumilio.errors import LumilioError, NotFound
+from lumilio.migrate import pending_migrations
+from lumilio.queue import store
+
+CHECK_TIMEOUT = 10.0
+MIB = 1 << 20
+DOCS_FILES = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "favicon-32x32.png": "image/png",
+}
+_DOCS_PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>Lumilio API</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css"><link rel="icon" href="/docs/favicon-32x32.png"></head>
+<body><div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script><script src="/docs/start.js"></script></body>
+</html>
+"""
+_DOCS_SCRIPT = 'SwaggerUIBundle({url: "/api/v1/openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; frame-ancestors 'none'"
+)
+
+
+async def live(_request: web.Request) -> web.Response:
+    """The event loop turns."""
+    return answer(Health(ok=True, version=__version__))
+
+
+async def ready(request: web.Request) -> web.Response:
+    """Everything that serving needs was tried just now; 503 when something is not as it should be."""
+    context = context_of(request)
+    checks = await asyncio.gather(_database(context), _migrations(context), _queue(context), _disks(context))
+    ok = all(check.ok for check in checks)
+    return answer(Health(ok=ok, version=__version__, checks=list(checks)), status=200 if ok else 503)
+
+
+async def _database(context: Context) -> HealthCheck:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            version = await context.library.db.value("schema.server_version")
+    except (LumilioError, TimeoutError) as exc:
+        return HealthCheck(name="database", ok=False, detail=str(exc) or "no answer in time")
+    number = int(version)
+    return HealthCheck(name="database", ok=True, detail=f"PostgreSQL {number // 10000}.{number % 10000}")
+
+
+async def _migrations(context: Context) -> HealthCheck:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            pending = await pending_migrations(context.library.db)
+    except (LumilioError, TimeoutError) as exc:
+        return HealthCheck(name="migrations", ok=False, detail=str(exc) or "no answer in time")
+    detail = f"{len(pending)} migrations are pending; run: lumilio migrate" if pending else "up to date"
+    return HealthCheck(name="migrations", ok=not pending, detail=detail)
+
+
+async def _queue(context: Context) -> HealthCheck:
+    alive = context.queue_alive()
+    return HealthCheck(name="queue", ok=alive, detail="working" if alive else "the queue's listener is not connected")
+
+
+async def _disks(context: Context) -> HealthCheck:
+    reserve = context.config.ingest.reserve_mb * MIB
+
+    def look() -> HealthCheck:
+        for owned in context.library.repositories.values():
+            root = owned.repository.root
+            try:
+                owned.repository.check_online()
+                free = shutil.disk_usage(root).free
+            except (LumilioError, OSError) as exc:
+                return HealthCheck(name="disk", ok=False, detail=str(exc))
+            if free < reserve:
+                detail = f"{str(root)!r} has {free // MIB} MiB free, less than ingest.reserve_mb; uploads are refused"
+                return HealthCheck(name="disk", ok=False, detail=detail)
+        return HealthCheck(name="disk", ok=True, detail=f"{len(context.library.repositories)} repositories online")
+
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            return await asyncio.to_thread(look)
+    except TimeoutError:
+        return HealthCheck(name="disk", ok=False, detail=f"a repository did not answer in {CHECK_TIMEOUT:g} s")
+
+
+async def expose_metrics(request: web.Request) -> web.Response:
+    """Prometheus text format."""
+    async with context_of(request).library.db.session() as session:
+        depths = await store.depths(session)
+    metrics.QUEUE_DEPTH.clear()
+    for (queue, state), jobs in depths.items():
+        metrics.QUEUE_DEPTH.labels(queue, state).set(jobs)
+    return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+
+async def docs_page(_request: web.Request) -> web.Response:
+    """A browsable view of the OpenAPI document."""
+    return web.Response(text=_DOCS_PAGE, content_type="text/html", headers={"Content-Security-Policy": _DOCS_POLICY})
+
+
+async def docs_file(request: web.Request) -> web.Response:
+    """The parts of that view."""
+    name = request.match_info["name"]
+    if name == "start.js":
+        return web.Response(text=_DOCS_SCRIPT, content_type="text/javascript")
+    if name not in DOCS_FILES:
+        raise NotFound(f"{name!r} does not exist")
+    body = await asyncio.to_thread(_docs_bytes, name)
+    return web.Response(body=body, content_type=DOCS_FILES[name], headers={"Cache-Control": "public, max-age=86400"})
+
+
+def _docs_bytes(name: str) -> bytes:
+    with resources.as_file(resources.files("swagger_ui") / "static" / name) as path:
+        return Path(path).read_bytes()

@@ -1,0 +1,25 @@
+"""What a line of the route table says."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from lumilio.api.context import Access
+
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One route: who may call it, what it takes, and what it answers (a model, a media type, or None for no body)."""
+
+    method: str
+    path: str
+    handler: RouteHandler
+    access: Access
+    answers: Mapping[int, type[BaseModel] | str | None]
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    multipart: bool = False

@@ -1,0 +1,275 @@
+"""From staged bytes to a processed asset: the story of every incoming file, top to bottom.
+
+Each step may be repeated after a crash: the staged file stays until the asset's row is committed, and a target that an
+earlier attempt linked is recognised.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+
+from lumilio import metrics
+from lumilio.catalog import assets, locations
+from lumilio.catalog.assets import KnownAsset, NewAsset
+from lumilio.catalog.locations import FileRecord
+from lumilio.db import Tx
+from lumilio.errors import (
+    DatabaseUnavailable,
+    DiskFull,
+    JobDiscarded,
+    JobSnoozed,
+    MediaDamaged,
+    MediaError,
+    RepositoryOffline,
+    ToolError,
+    ToolMissing,
+)
+from lumilio.jobs.library import Library
+from lumilio.jobs.render_asset import Renderer, render
+from lumilio.log import bind_context, get_log
+from lumilio.media.detect import guess_by_name, refine, sniff
+from lumilio.media.facts import facts_from_exif
+from lumilio.model import (
+    AssetId,
+    CaptureTime,
+    CaptureTimeSource,
+    ContentHash,
+    Facts,
+    MediaType,
+    Problem,
+    ProcessingState,
+    RepositoryId,
+    UploadId,
+    UserId,
+)
+from lumilio.queue.kinds import JobContext
+from lumilio.queue.store import Job, JobSpec
+from lumilio.storage import commit, staging
+from lumilio.storage.commit import Committed
+from lumilio.storage.repository import Repository
+from lumilio.storage.strategies import STRATEGIES
+from lumilio.tools.exiftool import ExifTool
+
+HEAD_BYTES = 4096
+KIND = "process_asset"
+QUEUE = "process_asset"
+MAX_ATTEMPTS = 3
+OFFLINE_DELAY = timedelta(seconds=60)
+DISK_FULL_DELAY = timedelta(seconds=30)
+TOOL_MISSING_DELAY = timedelta(minutes=5)
+
+
+class Args(BaseModel):
+    """What the job row carries; the bytes wait in staging under ``upload_id``."""
+
+    upload_id: UUID
+    repository_id: UUID
+    owner_id: UUID
+    content_hash: str
+    file_name: str
+    size: int
+    modified: AwareDatetime | None = None
+
+
+class StepProblem(BaseModel):
+    """A step that failed although the asset is stored."""
+
+    step: str
+    code: str
+    reason: str
+
+
+class Outcome(BaseModel):
+    """The job's result: what clients learn from its task."""
+
+    asset_id: UUID
+    duplicate: bool = False
+    problem: StepProblem | None = None
+
+
+def key(owner_id: UserId, content_hash: ContentHash) -> str:
+    """What makes the job of an upload unique while it is not final."""
+    return f"{owner_id}:{content_hash}"
+
+
+def spec(args: Args) -> JobSpec:
+    """The job of an upload: one at a time for the same bytes of one owner."""
+    return JobSpec(
+        kind=KIND,
+        queue=QUEUE,
+        args=args,
+        key=key(UserId(args.owner_id), ContentHash(args.content_hash)),
+        max_attempts=MAX_ATTEMPTS,
+        owner_id=UserId(args.owner_id),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessAsset:
+    """The job kind with what it uses."""
+
+    library: Library
+    exiftool: ExifTool
+    renderer: Renderer
+
+    async def work(self, job: JobContext, args: Args) -> Mapping[str, object]:
+        """Store, then render. Waits (snoozes) for a disk that is offline or full and for a missing tool."""
+        bind_context(upload_id=args.upload_id)
+        try:
+            return (await self._process(job, args)).model_dump(mode="json")
+        except RepositoryOffline as exc:
+            raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc
+        except DiskFull as exc:
+            raise JobSnoozed(DISK_FULL_DELAY, str(exc)) from exc
+
+    async def _process(self, job: JobContext, args: Args) -> Outcome:
+        repository = self.library.repository(RepositoryId(args.repository_id))
+        await asyncio.to_thread(repository.check_online)
+        known = await self._known(args)
+        if known is not None and await self._has_bytes(known.id, args.size):
+            asset_id, facts_problem = known.id, None
+        else:
+            asset_id, facts_problem = await self._store(job, args, repository, known)
+        await staging.discard(repository, UploadId(args.upload_id))
+        if known is not None and known.state is not ProcessingState.STORED:
+            return Outcome(asset_id=asset_id, duplicate=True)
+        problem = await render(self.library, self.renderer, asset_id, last_attempt=job.last_attempt)
+        shown = problem or facts_problem
+        return Outcome(
+            asset_id=asset_id,
+            problem=StepProblem(step=shown.step, code=shown.code, reason=shown.reason) if shown else None,
+        )
+
+    async def _known(self, args: Args) -> KnownAsset | None:
+        async with self.library.db.session() as session:
+            return await assets.find_by_hash(session, UserId(args.owner_id), ContentHash(args.content_hash))
+
+    async def _has_bytes(self, asset_id: AssetId, size: int) -> bool:
+        async with self.library.db.session() as session:
+            places = await locations.locations_of(session, asset_id)
+        for place in places:
+            if await self.library.holds_bytes(place, size):
+                return True
+        return False
+
+    async def _store(
+        self, job: JobContext, args: Args, repository: Repository, known: KnownAsset | None
+    ) -> tuple[AssetId, Problem | None]:
+        facts, media_type, problem = await self._read_facts(job, args, repository)
+        captured = facts.capture_time or _modified_as_capture_time(args)
+        content_hash = ContentHash(args.content_hash)
+        strategy = STRATEGIES[repository.config.strategy]
+        committed = await commit.commit(
+            repository,
+            UploadId(args.upload_id),
+            strategy(args.file_name, content_hash, captured.local),
+            policy=repository.config.duplicate_names,
+            content_hash=content_hash,
+            modified_ns=int(args.modified.timestamp() * 1_000_000_000) if args.modified else None,
+        )
+        asset = NewAsset(
+            owner_id=UserId(args.owner_id),
+            content_hash=content_hash,
+            file_name=args.file_name,
+            size=args.size,
+            media_type=media_type,
+            state=ProcessingState.STORED,
+            captured=captured,
+            facts=facts,
+        )
+        return await self._record(asset, repository, committed, problem), problem
+
+    async def _record(
+        self, asset: NewAsset, repository: Repository, committed: Committed, problem: Problem | None
+    ) -> AssetId:
+        """One transaction: the asset, unless it is known, its location, and what made room for it."""
+        record = FileRecord(
+            path=committed.path,
+            size=committed.size,
+            mtime_ns=committed.mtime_ns,
+            device=committed.device,
+            inode=committed.inode,
+        )
+        async with self.library.db.transaction() as tx:
+            if committed.displaced is not None:
+                moved = committed.displaced
+                await locations.displace(tx, repository.id, moved.path, moved.trashed, asset.content_hash)
+            asset_id = await assets.add_asset(tx, asset)
+            if asset_id is None:
+                known = await assets.find_by_hash(tx, asset.owner_id, asset.content_hash)
+                if known is None:
+                    raise DatabaseUnavailable("an asset with these bytes went away in the meantime; try again")
+                asset_id = known.id
+            else:
+                metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
+            await locations.add_location(tx, asset_id, repository.id, record)
+            if problem is not None:
+                await assets.record_problem(tx, asset_id, problem)
+        get_log().info("asset.committed", asset_id=asset_id, path=committed.path)
+        return asset_id
+
+    async def _read_facts(
+        self, job: JobContext, args: Args, repository: Repository
+    ) -> tuple[Facts, MediaType, Problem | None]:
+        """Facts and type by content. A file that exiftool cannot read is kept without facts, with a problem."""
+        staged = repository.incoming / str(args.upload_id)
+        try:
+            head = await asyncio.to_thread(_read_head, staged)
+        except FileNotFoundError as exc:
+            raise JobDiscarded("the staged file is gone; upload it again") from exc
+        exif: dict[str, object] = {}
+        problem: Problem | None = None
+        try:
+            exif = await self.exiftool.read(staged, name_hint=args.file_name)
+        except ToolMissing as exc:
+            raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
+        except (ToolError, MediaError) as exc:
+            if exc.retryable and not job.last_attempt:
+                raise
+            problem = Problem(code=exc.code, step="facts", reason=str(exc))
+        file_type = exif.get("File:FileType")
+        found = refine(sniff(head), str(file_type) if file_type else None, args.file_name)
+        media_type = found or guess_by_name(args.file_name)
+        if media_type is None:
+            reason = f"{args.file_name!r} is neither photo, video nor audio"
+            await staging.quarantine(repository, UploadId(args.upload_id), reason)
+            raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed")
+        if found is None:
+            reason = f"the content is not that of a {media_type.format} file" if args.size else "the file is empty"
+            problem = Problem(code=MediaDamaged.code, step="detect", reason=reason)
+        modified = args.modified or datetime.now(UTC)
+        return facts_from_exif(exif, media_type, name=args.file_name, modified=modified), media_type, problem
+
+
+def _read_head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _modified_as_capture_time(args: Args) -> CaptureTime:
+    modified = (args.modified or datetime.now(UTC)).astimezone(UTC)
+    return CaptureTime(local=modified.replace(tzinfo=None), utc_offset=None, source=CaptureTimeSource.MODIFIED)
+
+
+async def show_given_up(tx: Tx, job: Job) -> None:
+    """Hook of the queue: a discarded job whose asset is stored becomes a problem beside that asset.
+
+    Without an asset the staged bytes stay, for the sweep to set aside; the task tells why.
+    """
+    if job.kind != KIND:
+        return
+    args = Args.model_validate(job.args)
+    known = await assets.find_by_hash(tx, UserId(args.owner_id), ContentHash(args.content_hash))
+    if known is None or known.state is not ProcessingState.STORED:
+        return
+    last = job.errors[-1] if job.errors else None
+    reason = last.message if last else "given up"
+    await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
+    await assets.record_problem(
+        tx, known.id, Problem(code=last.code if last else "queue.error", step="process", reason=reason)
+    )

@@ -1,0 +1,101 @@
+"""Make the derivatives of a stored asset: part of its first processing, and a job of its own when they are lost."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from lumilio import metrics
+from lumilio.catalog import assets, locations, thumbnails
+from lumilio.catalog.assets import RenderingInput
+from lumilio.errors import JobDiscarded, MediaError, ToolError
+from lumilio.jobs.library import Library
+from lumilio.log import get_log
+from lumilio.media import processor_for
+from lumilio.model import AssetId, Problem, ProcessingState, Rendition
+from lumilio.queue.kinds import JobContext
+from lumilio.queue.store import JobSpec
+from lumilio.storage import derivatives
+from lumilio.storage.repository import Repository
+from lumilio.tools.decoders import DecoderPool
+
+KIND = "render_asset"
+QUEUE = "process_asset"
+STEP = "render"
+
+
+class Args(BaseModel):
+    """The asset to render."""
+
+    asset_id: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renderer:
+    """The decoder children and how long they may take, in seconds."""
+
+    decoders: DecoderPool
+    timeout: float
+
+
+def spec(asset_id: AssetId) -> JobSpec:
+    """A job that makes the derivatives anew, once however often it is asked for."""
+    return JobSpec(kind=KIND, queue=QUEUE, args=Args(asset_id=asset_id), key=str(asset_id), max_attempts=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderAsset:
+    """The job kind with what it uses."""
+
+    library: Library
+    renderer: Renderer
+
+    async def work(self, job: JobContext, args: Args) -> None:
+        """Render one asset."""
+        await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
+
+
+async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Problem | None:
+    """Decode in a child, write thumbnails, record them. Returns the problem that stands beside the asset afterwards.
+
+    Raises ToolError when a decoder failed and another attempt is left, RepositoryOffline, OriginalMissing, DiskFull.
+    """
+    async with library.db.session() as session:
+        asset = await assets.get_for_rendering(session, asset_id)
+        places = await locations.locations_of(session, asset_id)
+    if asset is None:
+        raise JobDiscarded("the asset does not exist any more")
+    processor = processor_for(asset.media_type)
+    if processor is None:
+        async with library.db.session() as session:
+            await assets.set_state(session, asset_id, ProcessingState.UNSUPPORTED)
+        return None
+    place = await library.present_location(tuple(places), asset.size)
+    repository = library.repository(place.repository_id)
+    path = await asyncio.to_thread(repository.resolve, place.current_path)
+    try:
+        rendition = await renderer.decoders.run(processor, path, timeout=renderer.timeout)
+    except (MediaError, ToolError) as exc:
+        if exc.retryable and not last_attempt:
+            raise
+        return await _fail(library, asset_id, Problem(code=exc.code, step=STEP, reason=str(exc)))
+    await _keep(library, repository, asset, rendition)
+    return None
+
+
+async def _keep(library: Library, repository: Repository, asset: RenderingInput, rendition: Rendition) -> None:
+    await derivatives.write_thumbnails(repository, asset.content_hash, rendition.thumbnails)
+    async with library.db.transaction() as tx:
+        await thumbnails.put_thumbnails(tx, asset.id, repository.id, rendition.thumbnails)
+        await assets.set_state(tx, asset.id, ProcessingState.READY, width=rendition.width, height=rendition.height)
+        await assets.clear_problem(tx, asset.id, STEP)
+
+
+async def _fail(library: Library, asset_id: AssetId, problem: Problem) -> Problem:
+    async with library.db.transaction() as tx:
+        await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
+        await assets.record_problem(tx, asset_id, problem)
+    metrics.PROBLEMS.labels(problem.code).inc()
+    get_log().warning("asset.not_rendered", asset_id=asset_id, code=problem.code, reason=problem.reason)
+    return problem

@@ -1,0 +1,71 @@
+"""Make an asset's files agree with its row: into the trash, or back out of it.
+
+The API only changes ``trashed_at``; this flow moves files until they agree, however delete and restore interleave.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from lumilio.catalog import assets, locations
+from lumilio.catalog.locations import Location
+from lumilio.errors import JobSnoozed, RepositoryOffline
+from lumilio.jobs.library import Library, file_record, in_inbox
+from lumilio.model import AssetId, ContentHash, LocationState
+from lumilio.queue.kinds import JobContext
+from lumilio.queue.store import JobSpec
+from lumilio.storage import trash
+
+KIND = "settle_trash"
+QUEUE = "files"
+OFFLINE_DELAY = timedelta(minutes=5)
+
+
+class Args(BaseModel):
+    """The asset that was trashed or restored."""
+
+    asset_id: UUID
+
+
+def spec(asset_id: AssetId) -> JobSpec:
+    """Not unique: a job that has looked already must not swallow a later change."""
+    return JobSpec(kind=KIND, queue=QUEUE, args=Args(asset_id=asset_id), max_attempts=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleTrash:
+    """The job kind with what it uses."""
+
+    library: Library
+
+    async def work(self, _job: JobContext, args: Args) -> None:
+        """Move files until they are where the row wants them. User space is never touched: there the row is enough."""
+        asset_id = AssetId(args.asset_id)
+        while True:
+            async with self.library.db.session() as session:
+                asset = await assets.get_for_rendering(session, asset_id)
+                wanted = LocationState.TRASHED if await assets.is_trashed(session, asset_id) else LocationState.PRESENT
+                places = await locations.locations_of(session, asset_id)
+            misplaced = [place for place in places if place.state is not wanted and in_inbox(place.path)]
+            if asset is None or not misplaced:
+                return
+            for place in misplaced:
+                await self._move(place, asset.content_hash)
+
+    async def _move(self, place: Location, content_hash: ContentHash) -> None:
+        repository = self.library.repository(place.repository_id)
+        try:
+            if place.state is LocationState.PRESENT:
+                trash_path = await trash.move_to_trash(repository, place.path, place.id)
+                async with self.library.db.transaction() as tx:
+                    await locations.mark_trashed(tx, place, trash_path)
+            else:
+                restored = await trash.restore(repository, place.current_path, content_hash=content_hash)
+                record = await asyncio.to_thread(file_record, repository, restored)
+                async with self.library.db.transaction() as tx:
+                    await locations.mark_restored(tx, place, record)
+        except RepositoryOffline as exc:
+            raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc

@@ -1,0 +1,65 @@
+"""Remove what interrupted uploads left in staging. Files that a job refers to, live or finished, stay."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel
+
+from lumilio.catalog import uploads
+from lumilio.errors import RepositoryOffline
+from lumilio.jobs.library import Library
+from lumilio.log import get_log
+from lumilio.model import RepositoryId
+from lumilio.queue.kinds import JobContext
+from lumilio.queue.store import JobSpec
+from lumilio.storage import staging
+
+KIND = "sweep_staging"
+QUEUE = "files"
+
+
+class Args(BaseModel):
+    """Only files last written before ``older_than`` are looked at."""
+
+    repository_id: UUID
+    older_than: AwareDatetime
+
+
+def spec(args: Args) -> JobSpec:
+    """One sweep of a repository at a time."""
+    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=str(args.repository_id), max_attempts=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStaging:
+    """The job kind with what it uses."""
+
+    library: Library
+
+    async def work(self, _job: JobContext, args: Args) -> None:
+        """A file without a job was never acknowledged; one whose job was given up is set aside instead."""
+        repository = self.library.repository(RepositoryId(args.repository_id))
+        try:
+            await asyncio.to_thread(repository.check_online)
+        except RepositoryOffline:
+            return
+        least_age = (datetime.now(UTC) - args.older_than).total_seconds()
+        waiting = await staging.list_staged(repository)
+        old = [file.upload_id for file in waiting if file.age >= least_age]
+        if not old:
+            return
+        async with self.library.db.session() as session:
+            live, given_up = await uploads.jobs_of(session, old)
+        removed = 0
+        for upload_id in old:
+            if upload_id in given_up:
+                await staging.quarantine(
+                    repository, upload_id, "its job was given up; the log and the job's errors say why"
+                )
+            elif upload_id not in live:
+                await staging.discard(repository, upload_id)
+                removed += 1
+        if removed:
+            get_log().info("staging.swept", repository_id=repository.id, count=removed)
