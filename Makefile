@@ -1,0 +1,44 @@
+# make run    set up what is missing and start Lumilio on ./data (ARGS="--port 8080" is passed on)
+# make test   set up and run the whole gate
+export PYTHON
+compile = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --no-header $(UPGRADE) pyproject.toml --extra build
+
+.PHONY: setup run test lock format bench moved
+.DELETE_ON_ERROR:
+
+setup: .venv/.setup
+
+run: setup
+	.venv/bin/lumilio up --data data $(ARGS)
+
+# The stamp holds the checkout's path, because an environment cannot be moved.
+.venv/.setup: requirements.txt pyproject.toml .ci/setup $(if $(filter-out $(CURDIR),$(shell cat .venv/.setup 2>&1)),moved)
+	.ci/setup
+	echo $(CURDIR) > $@
+
+.venv/.setup-dev: .venv/.setup requirements-dev.txt
+	.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--use-pep517 --requirement requirements-dev.txt
+	touch $@
+
+test: .venv/.setup-dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	find lumilio tests -name '*.py' -not -path '*/_pb/*' -exec wc -l {} + | awk \
+		'$$2 != "total" && $$1 > 500 { print $$2 " has " $$1 " lines, the limit is 500"; bad = 1 } END { exit bad }'
+	.venv/bin/python -m pytest -n auto --dist worksteal -p tests.forbid_skips
+
+# UPGRADE=--upgrade takes the newest versions, else what is locked stays.
+lock: .venv/.setup-dev
+	$(compile) --output-file requirements.txt
+	$(compile) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+
+format: .venv/.setup-dev
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: .venv/.setup-dev
+	.venv/bin/python -m pytest tests/benchmarks -n 0 --capture=no
