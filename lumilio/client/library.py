@@ -1,0 +1,126 @@
+"""What an import asks the daemon about files: which bytes it has, and how far the processing of new ones came."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+
+from lumilio.client.exchange import Answer
+from lumilio.client.session import Session
+from lumilio.errors import ClientError
+from lumilio.model import ContentHash
+
+CHECK_LIMIT = 1000
+"""Most hashes in one ``POST /assets/check``."""
+TASK_LIMIT = 100
+"""Most ids in one ``GET /tasks``."""
+
+_Member = TypeVar("_Member", bound=StrEnum)
+
+
+class Presence(StrEnum):
+    """Whether the library has some bytes: stored, received and being processed, or never seen."""
+
+    KNOWN = "known"
+    PROCESSING = "processing"
+    UNKNOWN = "unknown"
+
+
+class TaskState(StrEnum):
+    """How far a task came."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The daemon's answer for one hash."""
+
+    content_hash: str
+    presence: Presence
+    asset_id: str | None
+    task_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    """One task; ``problem_code`` and ``reason`` are empty when all is well."""
+
+    task_id: str
+    state: TaskState
+    asset_id: str | None
+    problem_code: str
+    reason: str
+
+
+async def probe_library(session: Session) -> None:
+    """Learn that the daemon is there and lets us import. Raises ClientError at once when not."""
+    await session.probe("/assets/check", {"hashes": ["0" * 64]})
+
+
+async def check_hashes(session: Session, hashes: Sequence[ContentHash]) -> dict[ContentHash, Verdict]:
+    """Ask which of at most CHECK_LIMIT hashes the library has; every one gets a verdict. Raises ClientError."""
+    answer = await session.request("POST", "/assets/check", payload={"hashes": list(hashes)})
+    verdicts = [
+        Verdict(
+            content_hash=text(item, "content_hash") or "",
+            presence=_member(Presence, item, "status"),
+            asset_id=text(item, "asset_id"),
+            task_id=text(item, "task_id"),
+        )
+        for item in _items(answer, "results")
+    ]
+    by_hash = {ContentHash(verdict.content_hash): verdict for verdict in verdicts}
+    if not by_hash.keys() >= set(hashes):
+        raise not_understood("results")
+    return by_hash
+
+
+async def read_tasks(session: Session, task_ids: Sequence[str]) -> dict[str, TaskReport]:
+    """Read the state of at most TASK_LIMIT tasks; those that the daemon does not know are absent.
+
+    Raises ClientError.
+    """
+    answer = await session.request("GET", "/tasks", query=[("id", task_id) for task_id in task_ids])
+    reports = []
+    for item in _items(answer, "items"):
+        problem = item.get("problem")
+        details = problem if isinstance(problem, dict) else {}
+        reports.append(
+            TaskReport(
+                task_id=text(item, "task_id") or "",
+                state=_member(TaskState, item, "state"),
+                asset_id=text(item, "asset_id"),
+                problem_code=text(details, "code") or "",
+                reason=text(details, "reason") or "",
+            )
+        )
+    return {report.task_id: report for report in reports}
+
+
+def text(item: Mapping[str, object], key: str) -> str | None:
+    """A member that is a string or a number, as text; None when it is absent or null."""
+    value = item.get(key)
+    return None if value is None else str(value)
+
+
+def not_understood(what: str) -> ClientError:
+    """For an answer that lacks what it should hold."""
+    return ClientError(f"the daemon's answer is not understood ({what!r}); use a lumilio of the daemon's version")
+
+
+def _items(answer: Answer, key: str) -> list[dict[str, object]]:
+    items = answer.body.get(key)
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise not_understood(key)
+    return items
+
+
+def _member(kind: type[_Member], item: Mapping[str, object], key: str) -> _Member:
+    try:
+        return kind(str(item.get(key)))
+    except ValueError as exc:
+        raise not_understood(key) from exc

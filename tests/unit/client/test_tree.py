@@ -1,0 +1,129 @@
+"""Which files of a user's directories an import takes."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lumilio.client.tree import Entry, Found, Skipped, Unreadable, parse_roots, sent_name, shown, walk
+from lumilio.errors import ClientError
+
+JPEG = frozenset({".jpg"})
+
+
+def make(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * len(name))
+
+
+def found(root: Path, extensions: frozenset[str] | None = JPEG) -> list[str]:
+    return [os.path.relpath(entry.path, root) for entry in entries(root, extensions) if isinstance(entry, Found)]
+
+
+def entries(root: Path, extensions: frozenset[str] | None = JPEG) -> list[Entry]:
+    return list(walk([str(root)], extensions))
+
+
+def test_files_come_in_the_order_of_names_and_before_subdirectories(tmp_path: Path) -> None:
+    make(tmp_path, "b/2.jpg", "b/1.jpg", "z.jpg", "a/x/3.jpg", "a/9.jpg")
+    assert found(tmp_path) == ["z.jpg", "a/9.jpg", "a/x/3.jpg", "b/1.jpg", "b/2.jpg"]
+
+
+def test_extensions_compare_without_case_and_the_rest_is_told_as_skipped(tmp_path: Path) -> None:
+    make(tmp_path, "a.JPG", "b.txt", "jpg")
+    assert found(tmp_path) == ["a.JPG"]
+    assert [Path(entry.path).name for entry in entries(tmp_path) if isinstance(entry, Skipped)] == ["b.txt", "jpg"]
+    assert found(tmp_path, None) == ["a.JPG", "b.txt", "jpg"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".hidden/a.jpg",
+        "._a.jpg",
+        ".DS_Store",
+        "Thumbs.db",
+        "@eaDir/a.jpg",
+        "#recycle/a.jpg",
+        "$RECYCLE.BIN/a.jpg",
+        "lost+found/a.jpg",
+        ".stfolder/a.jpg",
+        ".stversions/a.jpg",
+        ".Trash-1000/a.jpg",
+        ".~lock.a.jpg",
+        "a.jpg.part",
+        "a.tmp",
+        "a.tacitpart",
+    ],
+)
+def test_what_belongs_to_other_programs_is_left_out_even_when_everything_is_asked_for(
+    tmp_path: Path, name: str
+) -> None:
+    make(tmp_path, name, "kept.jpg")
+    assert [Path(entry.path).name for entry in entries(tmp_path, None)] == ["kept.jpg"]
+
+
+def test_a_tree_with_a_nomedia_file_is_left_out_unless_it_was_named(tmp_path: Path) -> None:
+    make(tmp_path, "covers/.nomedia", "covers/a.jpg", "covers/deep/b.jpg", "kept.jpg")
+    assert found(tmp_path) == ["kept.jpg"]
+    assert found(tmp_path / "covers") == ["a.jpg", "deep/b.jpg"]
+
+
+def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+    make(tmp_path, "real/a.jpg")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "real" / "link.jpg").symlink_to(tmp_path / "real" / "a.jpg")
+    assert found(tmp_path) == ["real/a.jpg"]
+
+
+def test_a_pipe_named_like_a_photo_is_skipped(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert [type(entry) for entry in entries(tmp_path)] == [Skipped]
+
+
+def test_a_directory_that_cannot_be_read_is_told_and_the_walk_goes_on(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.jpg", "b/2.jpg")
+    walking = walk([str(tmp_path / "a"), str(tmp_path / "gone"), str(tmp_path / "b")], JPEG)
+    assert [type(entry) for entry in walking] == [Found, Unreadable, Found]
+
+
+def test_a_subdirectory_that_vanishes_is_told_with_the_systems_reason(tmp_path: Path) -> None:
+    make(tmp_path, "1.jpg", "sub/2.jpg")
+    walking = walk([str(tmp_path)], JPEG)
+    next(walking)
+    (tmp_path / "sub" / "2.jpg").unlink()
+    (tmp_path / "sub").rmdir()
+    (entry,) = walking
+    assert isinstance(entry, Unreadable)
+    assert entry.reason == "No such file or directory"
+
+
+def test_roots_inside_other_roots_are_walked_once(tmp_path: Path) -> None:
+    make(tmp_path, "a/b/1.jpg", "ab/2.jpg")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    roots = parse_roots([tmp_path / "a" / "b", tmp_path / "a", tmp_path / "ab", tmp_path / "link", tmp_path / "ab"])
+    assert roots == [str(tmp_path / "a"), str(tmp_path / "ab")]
+
+
+def test_a_root_that_does_not_exist_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ClientError, match=r"nowhere' cannot be imported: No such file"):
+        parse_roots([tmp_path / "nowhere"])
+
+
+def test_a_file_may_be_a_root_even_a_hidden_one(tmp_path: Path) -> None:
+    make(tmp_path, ".secret.jpg")
+    assert [entry.path for entry in walk(parse_roots([tmp_path / ".secret.jpg"]), JPEG)] == [
+        str(tmp_path / ".secret.jpg")
+    ]
+
+
+@given(st.binary(min_size=1, max_size=60).filter(lambda name: b"/" not in name and b"\0" not in name))
+def test_every_name_that_a_filesystem_allows_can_be_shown_and_sent(name: bytes) -> None:
+    path = os.fsdecode(b"/photos/" + name)
+    for text in (shown(path), sent_name(path)):
+        assert text.encode()
+        assert not any(ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 for character in text)
