@@ -93,9 +93,9 @@ async def open_repositories(db: Database, admin: User, default_root: Path) -> di
             known = [row]
     opened = {}
     for row in known:
-        repository = await _open(row)
-        if repository is not None:
-            opened[row.id] = OwnedRepository(repository=repository, owner_id=row.owner_id, is_default=row.is_default)
+        found = await _open(row)
+        if found is not None:
+            opened[row.id] = OwnedRepository(repository=found, owner_id=row.owner_id, is_default=row.is_default)
     return opened
 
 

@@ -210,6 +210,17 @@ class Rendition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedFile:
+    """Where bytes lie, and what identifies that file to reconcile: ``size`` bytes, ``mtime_ns`` since 1970."""
+
+    path: RepoPath
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """A step that failed for a file, with a reason that a person can act on."""
 

@@ -112,10 +112,8 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
     if row is None:
         raise NotFound(f"asset {str(asset_id)!r} has no {query.size} thumbnail")
     repository = context.library.repository(row.repository_id)
-    path = await derivatives.find_derivative(
-        repository, derivatives.thumbnail_path(row.content_hash, size), size=row.bytes
-    )
-    if path is None:
+    path = derivatives.thumbnail_path(repository, row.content_hash, size)
+    if not await derivatives.is_whole(path, row.bytes):
         await asyncio.to_thread(repository.check_online)
         await _render_again(context, asset_id)
         raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")

@@ -24,7 +24,6 @@ from lumilio.jobs.accept_upload import accept_upload
 from lumilio.media.detect import MEDIA_EXTENSIONS, sniff
 from lumilio.model import RepositoryId, UploadId, parse_content_hash
 from lumilio.storage import staging
-from lumilio.storage.repository import Repository
 from lumilio.storage.staging import StagedFile
 from lumilio.tools.tokens import Caller
 
@@ -139,24 +138,21 @@ async def _receive(
         reserve_bytes=context.config.ingest.reserve_mb * MIB,
     )
     if expected is not None and staged.content_hash != expected:
-        await staging.discard(repository, staged.upload_id)
+        await staging.discard(staged)
         metrics.UPLOADS.labels("hash_mismatch").inc()
         raise HashMismatch(f"the received bytes have BLAKE3 {staged.content_hash}, not {expected}; nothing was kept")
     metrics.UPLOADED_BYTES.inc(staged.size)
-    return await _accept(context, caller, repository, staged, name, modified)
+    return await _accept(context, caller, staged, name, modified)
 
 
 async def _accept(
     context: Context,
     caller: Caller,
-    repository: Repository,
     staged: StagedFile,
     name: str,
     modified: datetime | None,
 ) -> Upload:
-    accepted = await accept_upload(
-        context.library, repository, staged, owner_id=caller.user_id, file_name=name, modified=modified
-    )
+    accepted = await accept_upload(context.library, staged, owner_id=caller.user_id, file_name=name, modified=modified)
     duplicate = accepted.asset_id is not None
     metrics.UPLOADS.labels("duplicate" if duplicate else "accepted").inc()
     return Upload(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumilio.db import Tx
-from lumilio.model import AssetId, ContentHash, LocationId, LocationState, RepoPath, RepositoryId
+from lumilio.model import AssetId, ContentHash, LocationId, LocationState, PlacedFile, RepoPath, RepositoryId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,17 +24,6 @@ class Location:
         return self.trash_path or self.path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileRecord:
-    """What stat said of a file; ``mtime_ns`` in nanoseconds, unrounded."""
-
-    path: RepoPath
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
-
-
 async def locations_of(tx: Tx, asset_id: AssetId) -> Sequence[Location]:
     """All places of an asset, oldest first."""
     return [
@@ -50,7 +39,7 @@ async def locations_of(tx: Tx, asset_id: AssetId) -> Sequence[Location]:
     ]
 
 
-async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, record: FileRecord) -> None:
+async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, record: PlacedFile) -> None:
     """Record that an asset's bytes lie at a path, a new file or one recorded for this asset before.
 
     Another asset's claim on the path is void: that file was gone, else the path could not have been given away.
@@ -60,7 +49,7 @@ async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, r
     await record_file(tx, repository_id, record)
 
 
-async def record_file(tx: Tx, repository_id: RepositoryId, record: FileRecord) -> None:
+async def record_file(tx: Tx, repository_id: RepositoryId, record: PlacedFile) -> None:
     """Remember what stat said of a file."""
     await tx.execute(
         "locations.record_file", repository_id, record.path, record.size, record.mtime_ns, record.device, record.inode
@@ -73,7 +62,7 @@ async def mark_trashed(tx: Tx, location: Location, trash_path: RepoPath) -> bool
     return await tx.execute("locations.mark_trashed", location.id, trash_path) == 1
 
 
-async def mark_restored(tx: Tx, location: Location, record: FileRecord) -> bool:
+async def mark_restored(tx: Tx, location: Location, record: PlacedFile) -> bool:
     """Record a move out of the trash to ``record.path``; False when somebody else has recorded one."""
     await record_file(tx, location.repository_id, record)
     return await tx.execute("locations.mark_restored", location.id, record.path) == 1

@@ -23,10 +23,14 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple
     trash = SettleTrash(library=library)
     sweep = SweepStaging(library=library)
     return (
-        JobKind(name=process_asset.KIND, queue=process_asset.QUEUE, args=process_asset.Args, work=process.work, max_attempts=3, timeout=900),
-        JobKind(name=render_asset.KIND, queue=render_asset.QUEUE, args=render_asset.Args, work=rendering.work, max_attempts=3, timeout=600),
-        JobKind(name=settle_trash.KIND, queue=settle_trash.QUEUE, args=settle_trash.Args, work=trash.work, max_attempts=10, timeout=600),
-        JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args, work=sweep.work, max_attempts=3, timeout=3600),
+        JobKind(name=process_asset.KIND, queue=process_asset.QUEUE, args=process_asset.Args,
+                work=process.work, max_attempts=process_asset.MAX_ATTEMPTS, timeout=900),
+        JobKind(name=render_asset.KIND, queue=render_asset.QUEUE, args=render_asset.Args,
+                work=rendering.work, max_attempts=3, timeout=600),
+        JobKind(name=settle_trash.KIND, queue=settle_trash.QUEUE, args=settle_trash.Args,
+                work=trash.work, max_attempts=10, timeout=600),
+        JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args,
+                work=sweep.work, max_attempts=3, timeout=3600),
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from lumilio.log import get_log
 from lumilio.model import AssetId, JobId, UserId
 from lumilio.queue import store
 from lumilio.storage import staging
-from lumilio.storage.repository import Repository
 from lumilio.storage.staging import StagedFile
 
 
@@ -26,7 +25,6 @@ class Accepted:
 
 async def accept_upload(
     library: Library,
-    repository: Repository,
     staged: StagedFile,
     *,
     owner_id: UserId,
@@ -36,11 +34,11 @@ async def accept_upload(
     """Take responsibility for a staged, fsynced file: on return its job is committed, or its bytes are known."""
     duplicate = await _intact_duplicate(library, staged, owner_id)
     if duplicate is not None:
-        await staging.discard(repository, staged.upload_id)
+        await staging.discard(staged)
         return Accepted(asset_id=duplicate.id, trashed=duplicate.trashed)
     args = process_asset.Args(
         upload_id=staged.upload_id,
-        repository_id=repository.id,
+        repository_id=staged.repository_id,
         owner_id=owner_id,
         content_hash=staged.content_hash,
         file_name=file_name,
@@ -52,7 +50,7 @@ async def accept_upload(
     if enqueued.created:
         library.wake_queue(process_asset.QUEUE)
     else:
-        await staging.discard(repository, staged.upload_id)
+        await staging.discard(staged)
     get_log().info("upload.accepted", job_id=enqueued.job_id, upload_id=staged.upload_id, size=staged.size)
     return Accepted(job_id=enqueued.job_id)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from lumilio.catalog.locations import FileRecord, Location
+from lumilio.catalog.locations import Location
 from lumilio.db import Database
 from lumilio.errors import NotFound, OriginalMissing, PathInvalid, RepositoryOffline
 from lumilio.model import RepoPath, RepositoryId, UserId
@@ -75,11 +75,3 @@ class Library:
 def in_inbox(path: RepoPath) -> bool:
     """Whether Lumilio itself filled the place: elsewhere the files are the owner's, and Lumilio only follows."""
     return PurePosixPath(path).parts[0] == INBOX
-
-
-def file_record(repository: Repository, path: RepoPath) -> FileRecord:
-    """What stat says of a file; blocks. Raises OSError."""
-    status = repository.entry(path).lstat()
-    return FileRecord(
-        path=path, size=status.st_size, mtime_ns=status.st_mtime_ns, device=status.st_dev, inode=status.st_ino
-    )

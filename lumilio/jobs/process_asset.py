@@ -16,7 +16,6 @@ from pydantic import AwareDatetime, BaseModel
 from lumilio import metrics
 from lumilio.catalog import assets, locations
 from lumilio.catalog.assets import KnownAsset, NewAsset
-from lumilio.catalog.locations import FileRecord
 from lumilio.db import Tx
 from lumilio.errors import (
     DatabaseUnavailable,
@@ -32,8 +31,9 @@ from lumilio.errors import (
 from lumilio.jobs.library import Library
 from lumilio.jobs.render_asset import Renderer, render
 from lumilio.log import bind_context, get_log
-from lumilio.media.detect import guess_by_name, refine, sniff
+from lumilio.media.detect import refine, sniff
 from lumilio.media.facts import facts_from_exif
+from lumilio.media.formats import guess_by_name
 from lumilio.model import (
     AssetId,
     CaptureTime,
@@ -135,7 +135,7 @@ class ProcessAsset:
             asset_id, facts_problem = known.id, None
         else:
             asset_id, facts_problem = await self._store(job, args, repository, known)
-        await staging.discard(repository, UploadId(args.upload_id))
+        await staging.discard_upload(repository, UploadId(args.upload_id))
         if known is not None and known.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, duplicate=True)
         problem = await render(self.library, self.renderer, asset_id, last_attempt=job.last_attempt)
@@ -166,8 +166,8 @@ class ProcessAsset:
         strategy = STRATEGIES[repository.config.strategy]
         committed = await commit.commit(
             repository,
-            UploadId(args.upload_id),
-            strategy(args.file_name, content_hash, captured.local),
+            staging.staged_path(repository, UploadId(args.upload_id)),
+            strategy(name=args.file_name, content_hash=content_hash, captured=captured.local),
             policy=repository.config.duplicate_names,
             content_hash=content_hash,
             modified_ns=int(args.modified.timestamp() * 1_000_000_000) if args.modified else None,
@@ -188,13 +188,6 @@ class ProcessAsset:
         self, asset: NewAsset, repository: Repository, committed: Committed, problem: Problem | None
     ) -> AssetId:
         """One transaction: the asset, unless it is known, its location, and what made room for it."""
-        record = FileRecord(
-            path=committed.path,
-            size=committed.size,
-            mtime_ns=committed.mtime_ns,
-            device=committed.device,
-            inode=committed.inode,
-        )
         async with self.library.db.transaction() as tx:
             if committed.displaced is not None:
                 moved = committed.displaced
@@ -207,7 +200,7 @@ class ProcessAsset:
                 asset_id = known.id
             else:
                 metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
-            await locations.add_location(tx, asset_id, repository.id, record)
+            await locations.add_location(tx, asset_id, repository.id, committed)
             if problem is not None:
                 await assets.record_problem(tx, asset_id, problem)
         get_log().info("asset.committed", asset_id=asset_id, path=committed.path)
@@ -217,7 +210,7 @@ class ProcessAsset:
         self, job: JobContext, args: Args, repository: Repository
     ) -> tuple[Facts, MediaType, Problem | None]:
         """Facts and type by content. A file that exiftool cannot read is kept without facts, with a problem."""
-        staged = repository.incoming / str(args.upload_id)
+        staged = staging.staged_path(repository, UploadId(args.upload_id))
         try:
             head = await asyncio.to_thread(_read_head, staged)
         except FileNotFoundError as exc:

@@ -3,7 +3,6 @@
 The API only changes ``trashed_at``; this flow moves files until they agree, however delete and restore interleave.
 """
 
-import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 from lumilio.catalog import assets, locations
 from lumilio.catalog.locations import Location
 from lumilio.errors import JobSnoozed, RepositoryOffline
-from lumilio.jobs.library import Library, file_record, in_inbox
+from lumilio.jobs.library import Library, in_inbox
 from lumilio.model import AssetId, ContentHash, LocationState
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
@@ -64,8 +63,7 @@ class SettleTrash:
                     await locations.mark_trashed(tx, place, trash_path)
             else:
                 restored = await trash.restore(repository, place.current_path, content_hash=content_hash)
-                record = await asyncio.to_thread(file_record, repository, restored)
                 async with self.library.db.transaction() as tx:
-                    await locations.mark_restored(tx, place, record)
+                    await locations.mark_restored(tx, place, restored)
         except RepositoryOffline as exc:
             raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc

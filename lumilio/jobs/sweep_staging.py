@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -45,9 +44,8 @@ class SweepStaging:
             await asyncio.to_thread(repository.check_online)
         except RepositoryOffline:
             return
-        least_age = (datetime.now(UTC) - args.older_than).total_seconds()
         waiting = await staging.list_staged(repository)
-        old = [file.upload_id for file in waiting if file.age >= least_age]
+        old = [file.upload_id for file in waiting if file.changed < args.older_than]
         if not old:
             return
         async with self.library.db.session() as session:
@@ -59,7 +57,7 @@ class SweepStaging:
                     repository, upload_id, "its job was given up; the log and the job's errors say why"
                 )
             elif upload_id not in live:
-                await staging.discard(repository, upload_id)
+                await staging.discard_upload(repository, upload_id)
                 removed += 1
         if removed:
             get_log().info("staging.swept", repository_id=repository.id, count=removed)

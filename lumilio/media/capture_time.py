@@ -158,9 +158,11 @@ def _microseconds(fraction: str) -> int:
 
 
 def _from_name(name: str) -> Iterator[CaptureTime]:
+    """Times that phones and messengers put into file names. Google's ``PXL_`` counts in UTC, the others do not say."""
+    offset = timedelta(0) if name.startswith("PXL_") else None
     for pattern in _NAMES:
         if match := pattern.search(name[:255]):
             found = [*match.groups(), None, None, None, None]
             local = _local([int(part or 0) for part in found[:6]], _microseconds(found[6] or ""))
             if local is not None:
-                yield CaptureTime(local=local, utc_offset=None, source=CaptureTimeSource.FILE_NAME)
+                yield CaptureTime(local=local, utc_offset=offset, source=CaptureTimeSource.FILE_NAME)

@@ -1,5 +1,7 @@
 """The formats that Lumilio keeps: short name, kind, media type, the extensions they go by."""
 
+from pathlib import PurePath
+
 from lumilio.model import MediaKind, MediaType
 
 _TABLE: tuple[tuple[MediaKind, str, str, str], ...] = (
@@ -61,8 +63,15 @@ _TABLE: tuple[tuple[MediaKind, str, str, str], ...] = (
 FORMATS: dict[str, MediaType] = {name: MediaType(kind=kind, format=name, mime=mime) for kind, name, mime, _ in _TABLE}
 """Every format by its short name."""
 
-MEDIA_EXTENSIONS: frozenset[str] = frozenset(
-    f".{extension}" for _, _, _, extensions in _TABLE for extension in extensions.split()
-)
+_BY_EXTENSION = {
+    f".{extension}": FORMATS[name] for _, name, _, extensions in _TABLE for extension in extensions.split()
+}
+
+MEDIA_EXTENSIONS: frozenset[str] = frozenset(_BY_EXTENSION)
 """Lower-case extensions, with their dot, under which media is looked for. Damaged files that bear one are kept and
 listed as problems; whether anything else is media, its content decides."""
+
+
+def guess_by_name(name: str) -> MediaType | None:
+    """What a file says it is: for damaged ones only, whose content does not tell."""
+    return _BY_EXTENSION.get(PurePath(name).suffix.lower())

@@ -131,6 +131,12 @@ async def live_job(tx: Tx, kind: str, key: str) -> Job | None:
     return None if row is None else job_from_row(row)
 
 
+async def live_ids(tx: Tx, kind: str, keys: Sequence[str]) -> Mapping[str, JobId]:
+    """Which of the keys have a job of this kind that is not final, and its id."""
+    rows = await tx.rows("jobs.live_ids", [kind] * len(keys), keys)
+    return {keys[row["position"] - 1]: JobId(row["id"]) for row in rows}
+
+
 async def depths(tx: Tx) -> Mapping[tuple[str, JobState], int]:
     """How many jobs are not final, by queue and state; what is zero is absent."""
     return {(row["queue"], JobState(row["state"])): row["jobs"] for row in await tx.rows("jobs.depths")}

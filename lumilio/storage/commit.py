@@ -20,19 +20,30 @@ with rows of its own. Copies therefore get their name only when they are whole (
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from uuid import UUID
 
 from lumilio.errors import PathOccupied, StagedFileMissing
-from lumilio.model import ContentHash, DuplicateNames, RepoPath, UploadId
-from lumilio.storage.disk import fsync_directory, fsync_file, make_directories, run_blocking, storage_errors
+from lumilio.model import ContentHash, DuplicateNames, PlacedFile, RepoPath, UploadId
+from lumilio.storage.disk import (
+    exclusively,
+    fsync_directory,
+    fsync_file,
+    make_directories,
+    run_blocking,
+    storage_errors,
+)
 from lumilio.storage.hashing import is_file_of
 from lumilio.storage.names import marked_name, numbered_name
 from lumilio.storage.place import LINUX, NoReplace, place
 from lumilio.storage.repository import Repository
 from lumilio.storage.trash import displace, trash_path
+
+_LOCK = "overwrite.lock"
+"""In ``temp``: between looking at a file and displacing it, no other commit may put its own there."""
 
 _MOST_NAMES = 100_000
 """Numbered names that are tried, at some microseconds each, before the folder is declared full."""
@@ -47,20 +58,15 @@ class Displaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Committed:
-    """Where the bytes lie now, and the identity of that file for reconcile. ``size`` bytes, ``mtime_ns`` since 1970."""
+class Committed(PlacedFile):
+    """A committed file, and what it displaced."""
 
-    path: RepoPath
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
     displaced: Displaced | None
 
 
 async def commit(
     repository: Repository,
-    upload_id: UploadId,
+    staged: Path,
     wanted: RepoPath,
     *,
     policy: DuplicateNames,
@@ -70,30 +76,28 @@ async def commit(
 ) -> Committed:
     """Give a staged file its name in the repository, durably, and leave it staged; may be repeated at any time.
 
-    ``content_hash`` is that of the staged bytes, verified by the caller; ``modified_ns`` the modification time that
-    the client knew. A path that comes back differs from ``wanted`` when something else has that name.
+    ``staged`` is named by its upload; ``content_hash`` is that of its bytes, verified by the caller; ``modified_ns``
+    the modification time that the client knew. The path that comes back differs from ``wanted`` when that is taken.
 
     With ``overwrite`` the flow must record ``displaced`` in the transaction that records the new location. A file
     whose own upload is still staged, hence perhaps without rows, is not displaced: the newcomer is numbered then.
-    (Its link count tells; without hard links the flow itself keeps two overwriting commits apart.)
 
     Raises StagedFileMissing, RepositoryOffline, PathOccupied, PathInvalid, DiskFull, StorageError.
     """
-    staged = repository.incoming / str(upload_id)
     with storage_errors("committing", staged):
-        return await run_blocking(_commit, repository, upload_id, wanted, policy, content_hash, modified_ns, calls)
+        return await run_blocking(_commit, repository, staged, wanted, policy, content_hash, modified_ns, calls)
 
 
 def _commit(
     repository: Repository,
-    upload_id: UploadId,
+    staged: Path,
     wanted: RepoPath,
     policy: DuplicateNames,
     content_hash: ContentHash,
     modified_ns: int | None,
     calls: NoReplace,
 ) -> Committed:
-    staged = repository.incoming / str(upload_id)
+    upload_id = UploadId(UUID(staged.name))
     try:
         status = staged.lstat()
         if modified_ns is not None:
@@ -104,7 +108,8 @@ def _commit(
     folder = repository.entry(wanted).parent
     make_directories(folder)
     bid = _Bid(repository, upload_id, staged, status, content_hash, calls)
-    name = bid.earlier_name(folder) or bid.take(folder, wanted, policy)
+    with exclusively(repository.temp / _LOCK) if policy is DuplicateNames.OVERWRITE else nullcontext():
+        name = bid.earlier_name(folder) or bid.take(folder, wanted, policy)
     fsync_directory(folder)
     settled = (folder / name).lstat()
     displaced = Displaced(path=wanted, trashed=trash_path(upload_id, wanted))
@@ -166,13 +171,22 @@ class _Bid:
             return True
         if not S_ISREG(status.st_mode) or self._is_staged(status):
             return False
-        return displace(self.repository, path, UUID(str(self.upload_id)), calls=self.calls)
+        return displace(self.repository, path, self.upload_id, calls=self.calls)
 
     def _is_staged(self, status: os.stat_result) -> bool:
-        if status.st_nlink == 1:
-            return False
+        """By inode; by size and time where the file is a copy, since copies keep the time of the staged file."""
         with os.scandir(self.repository.incoming) as entries:
-            return any(entry.inode() == status.st_ino for entry in entries)
+            return any(_is_alike(entry, status) for entry in entries)
+
+
+def _is_alike(entry: os.DirEntry[str], status: os.stat_result) -> bool:
+    if entry.inode() == status.st_ino:
+        return True
+    try:
+        staged = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (staged.st_size, staged.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
 
 
 def _candidates(name: str, policy: DuplicateNames, upload_id: UploadId) -> Iterator[str]:

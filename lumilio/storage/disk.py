@@ -7,6 +7,7 @@ not the event loop; the caller's timeout decides how long it is waited for.
 import asyncio
 import contextvars
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -140,6 +141,17 @@ def write_atomically(path: Path, data: bytes, *, scratch: Path | None = None, du
         raise
     if durable:
         fsync_directory(path.parent)
+
+
+@contextmanager
+def exclusively(lock: Path) -> Iterator[None]:
+    """Keep other threads and processes that use the same lock file out of the body; waits as long as they take."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def free_bytes(path: Path) -> int:

@@ -5,10 +5,10 @@ soon as its job is. A staged file is named by its upload and lives until ``disca
 """
 
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from blake3 import blake3
 
 from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, StagedFileMissing
-from lumilio.model import ContentHash, UploadId
+from lumilio.model import ContentHash, RepositoryId, UploadId
 from lumilio.storage.disk import fsync_directory, run_blocking, storage_errors, write_atomically
 from lumilio.storage.place import finish_move, move
 from lumilio.storage.repository import Repository
@@ -30,6 +30,7 @@ class StagedFile:
     """A received file, whole and durable; ``size`` bytes."""
 
     upload_id: UploadId
+    repository_id: RepositoryId
     path: Path
     size: int
     content_hash: ContentHash
@@ -37,12 +38,12 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedEntry:
-    """A file found in staging; ``age`` is seconds since it was last written, linked or given a time."""
+    """A file found in staging; ``changed`` is when it was last written, linked or given a time, aware UTC."""
 
     upload_id: UploadId
     path: Path
     size: int
-    age: float
+    changed: datetime
 
 
 async def receive(
@@ -61,7 +62,7 @@ async def receive(
     Raises PayloadTooLarge, DiskFull, RepositoryOffline, PathOccupied for an upload id in use, StorageError, and what
     ``chunks`` raises.
     """
-    path = repository.incoming / str(upload_id)
+    path = staged_path(repository, upload_id)
     writer = _Writer(repository, path, reserve_bytes)
     size = 0
     try:
@@ -80,7 +81,7 @@ async def receive(
     except BaseException:
         await run_blocking(writer.abandon)
         raise
-    return StagedFile(upload_id=upload_id, path=path, size=size, content_hash=content_hash)
+    return StagedFile(upload_id=upload_id, repository_id=repository.id, path=path, size=size, content_hash=content_hash)
 
 
 class _Writer:
@@ -143,27 +144,38 @@ def _write_all(file: BinaryIO, chunk: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-async def discard(repository: Repository, upload_id: UploadId) -> None:
-    """Remove a staged file; one that is gone already is no error. Raises StorageError.
+def staged_path(repository: Repository, upload_id: UploadId) -> Path:
+    """Where the bytes of an upload wait."""
+    return repository.incoming / str(upload_id)
 
-    Not synced: a staged file that a power cut brings back is one more orphan for the janitor.
-    """
-    path = repository.incoming / str(upload_id)
+
+async def discard(staged: StagedFile) -> None:
+    """Remove a file that was received and is not wanted. Raises StorageError."""
+    await _discard(staged.path)
+
+
+async def discard_upload(repository: Repository, upload_id: UploadId) -> None:
+    """Remove the staged file of an upload; one that is gone already is no error. Raises StorageError."""
+    await _discard(staged_path(repository, upload_id))
+
+
+async def _discard(path: Path) -> None:
+    """Not synced: a staged file that a power cut brings back is one more orphan for the janitor."""
     with storage_errors("discarding", path):
         await run_blocking(path.unlink, missing_ok=True)
 
 
-async def quarantine(repository: Repository, upload_id: UploadId, reason: str) -> Path:
-    """Move a staged file that cannot be committed to ``staging/failed``, with the reason in a text file beside it.
+async def quarantine(repository: Repository, upload_id: UploadId, reason: str | None = None) -> Path:
+    """Move a staged file that cannot be committed to ``staging/failed``, a reason in a text file beside it.
 
     Raises StagedFileMissing, RepositoryOffline, DiskFull, StorageError.
     """
-    with storage_errors("quarantining", repository.incoming / str(upload_id)):
+    with storage_errors("quarantining", staged_path(repository, upload_id)):
         return await run_blocking(_quarantine, repository, upload_id, reason)
 
 
-def _quarantine(repository: Repository, upload_id: UploadId, reason: str) -> Path:
-    source, target = repository.incoming / str(upload_id), repository.failed / str(upload_id)
+def _quarantine(repository: Repository, upload_id: UploadId, reason: str | None) -> Path:
+    source, target = staged_path(repository, upload_id), repository.failed / str(upload_id)
     try:
         move(source, target)
     except FileExistsError:
@@ -172,7 +184,8 @@ def _quarantine(repository: Repository, upload_id: UploadId, reason: str) -> Pat
         repository.check_online()
         if not target.exists():
             raise StagedFileMissing(f"staged file {str(source)!r} is gone; upload it again") from exc
-    write_atomically(target.with_suffix(".txt"), f"{reason}\n".encode(errors="replace"), scratch=repository.temp)
+    if reason is not None:
+        write_atomically(target.with_suffix(".txt"), f"{reason}\n".encode(errors="replace"), scratch=repository.temp)
     return target
 
 
@@ -187,7 +200,6 @@ async def list_staged(repository: Repository) -> list[StagedEntry]:
 
 def _list_staged(repository: Repository) -> list[StagedEntry]:
     repository.check_online()
-    now = time.time()
     found = []
     for path in repository.incoming.iterdir():
         try:
@@ -195,6 +207,6 @@ def _list_staged(repository: Repository) -> list[StagedEntry]:
             status = path.lstat()
         except (ValueError, FileNotFoundError):
             continue
-        age = max(0.0, now - status.st_ctime)
-        found.append(StagedEntry(upload_id=upload_id, path=path, size=status.st_size, age=age))
+        changed = datetime.fromtimestamp(status.st_ctime, UTC)
+        found.append(StagedEntry(upload_id=upload_id, path=path, size=status.st_size, changed=changed))
     return found

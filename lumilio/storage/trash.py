@@ -11,7 +11,7 @@ from stat import S_ISDIR
 from uuid import UUID
 
 from lumilio.errors import OriginalMissing, PathInvalid, PathOccupied
-from lumilio.model import ContentHash, RepoPath
+from lumilio.model import ContentHash, PlacedFile, RepoPath
 from lumilio.storage.disk import fsync_directory, make_directories, remove_empty, run_blocking, storage_errors
 from lumilio.storage.hashing import is_file_of
 from lumilio.storage.names import numbered_name
@@ -38,7 +38,7 @@ def original_path(trashed: RepoPath) -> RepoPath:
 async def move_to_trash(
     repository: Repository, path: RepoPath, entry_id: UUID, *, calls: NoReplace = LINUX
 ) -> RepoPath:
-    """Move a file to the trash and return its path there; ``entry_id`` is new for every deletion, not for its retry.
+    """Move a file to the trash and return its path there; ``entry_id`` is that of the location or upload it belongs to.
 
     Raises OriginalMissing, RepositoryOffline, PathInvalid, DiskFull, StorageError.
     """
@@ -48,8 +48,8 @@ async def move_to_trash(
 
 async def restore(
     repository: Repository, trashed: RepoPath, *, content_hash: ContentHash, calls: NoReplace = LINUX
-) -> RepoPath:
-    """Move a file back to where it was, or to a numbered name beside it when that is taken; return its path.
+) -> PlacedFile:
+    """Move a file back to where it was, or to a numbered name beside it when that is taken.
 
     The retry of a restore that was cut short finds the file by ``content_hash``.
     Raises OriginalMissing, RepositoryOffline, PathOccupied, PathInvalid, DiskFull, StorageError.
@@ -101,7 +101,7 @@ def _move_to_trash(repository: Repository, path: RepoPath, entry_id: UUID, calls
     return trashed
 
 
-def _restore(repository: Repository, trashed: RepoPath, content_hash: ContentHash, calls: NoReplace) -> RepoPath:
+def _restore(repository: Repository, trashed: RepoPath, content_hash: ContentHash, calls: NoReplace) -> PlacedFile:
     original = original_path(trashed)
     source = repository.entry(trashed)
     wanted = repository.entry(original)
@@ -110,7 +110,14 @@ def _restore(repository: Repository, trashed: RepoPath, content_hash: ContentHas
     target = _free_name(source, wanted, content_hash, calls)
     fsync_directory(target.parent)
     _remove_emptied(repository, source)
-    return RepoPath(str(PurePosixPath(original).with_name(target.name)))
+    status = target.lstat()
+    return PlacedFile(
+        path=RepoPath(str(PurePosixPath(original).with_name(target.name))),
+        size=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        device=status.st_dev,
+        inode=status.st_ino,
+    )
 
 
 def _free_name(source: Path, wanted: Path, content_hash: ContentHash, calls: NoReplace) -> Path:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import PIL
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from lumilio.errors import MediaDamaged, MediaOverBudget, StorageError
@@ -62,6 +63,11 @@ _PILLOW_ERRORS = (
 )
 
 Image.MAX_IMAGE_PIXELS = None  # the memory estimate below judges each format by its own cost
+
+
+def version() -> str:
+    """The version of Pillow."""
+    return PIL.__version__
 
 
 def render(path: Path) -> Rendition:

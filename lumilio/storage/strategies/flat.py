@@ -6,6 +6,6 @@ from lumilio.model import ContentHash, RepoPath
 from lumilio.storage.names import clean_name
 
 
-def flat(name: str, _content_hash: ContentHash, _captured: datetime) -> RepoPath:
+def flat(*, name: str, content_hash: ContentHash, captured: datetime) -> RepoPath:
     """Everything in one folder."""
     return RepoPath(f"inbox/{clean_name(name)}")

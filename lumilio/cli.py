@@ -1,0 +1,60 @@
+"""The ``lumilio`` command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from lumilio import __version__
+from lumilio.errors import LumilioError
+from lumilio.log import printable
+
+USAGE_ERROR = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    from lumilio import cli_check, cli_config, cli_import, cli_up
+
+    parser = argparse.ArgumentParser(prog="lumilio", description="Lumilio, a library for photos, videos and audio.")
+    parser.add_argument("--version", action="version", version=f"lumilio {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    cli_up.add_parsers(subparsers)
+    cli_import.add_parser(subparsers)
+    cli_check.add_parser(subparsers)
+    cli_config.add_parser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status is 0 for success, 1 for failure, 2 for wrong usage or configuration."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except LumilioError as exc:
+        sys.stderr.write(f"lumilio: {printable_lines(str(exc))}\n")
+        return USAGE_ERROR if exc.code.startswith("config.") else 1
+    except ExceptionGroup as group:
+        expected, unexpected = group.split(LumilioError)
+        if unexpected is not None or expected is None:
+            raise
+        for failure in _leaves(expected):
+            sys.stderr.write(f"lumilio: {printable_lines(str(failure))}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def printable_lines(text: str) -> str:
+    """Several lines, each free of what could steer a terminal."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _leaves(group: "ExceptionGroup[LumilioError]") -> list[BaseException]:
+    found: list[BaseException] = []
+    for failure in group.exceptions:
+        found += _leaves(failure) if isinstance(failure, ExceptionGroup) else [failure]
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""``lumilio config``: make a configuration file, and show what is in effect."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from lumilio.config import SYSTEM_CONFIG, default_toml, load_config
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command."""
+    parser = subparsers.add_parser("config", help="make or show the configuration")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    init = actions.add_parser("init", help="write a file with every key, its default and what it means")
+    init.add_argument(
+        "file", type=Path, nargs="?", default=SYSTEM_CONFIG, help="where (default: %(default)s; - prints)"
+    )
+    init.add_argument(
+        "--force", action="store_true", help="replace a file that exists; it is kept with the suffix .old"
+    )
+    init.set_defaults(run=run_init)
+    show = actions.add_parser("show", help="print the settings in effect as TOML")
+    show.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {SYSTEM_CONFIG})")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(run=run_show)
+
+
+def run_init(args: argparse.Namespace) -> int:
+    """Write the default configuration without replacing one."""
+    text = default_toml()
+    path: Path = args.file
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if args.force and path.exists():
+            path.replace(path.with_name(f"{path.name}.old"))
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        sys.stderr.write(f"lumilio: {path} exists; edit it, or use --force to begin anew\n")
+        return 1
+    except OSError as exc:
+        sys.stderr.write(f"lumilio: {path}: {exc.strerror}\n")
+        return 1
+    print(f"wrote {path}; check it with: lumilio check --config {path}")
+    return 0
+
+
+def run_show(args: argparse.Namespace) -> int:
+    """Print the effective settings."""
+    import tomli_w
+
+    config = load_config(args.config)
+    sys.stdout.write(f"{config.model_dump_json(indent=2)}\n" if args.json else tomli_w.dumps(config.model_dump()))
+    return 0
