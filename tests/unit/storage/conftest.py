@@ -1,0 +1,32 @@
+"""Real repositories in temporary directories."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from lumilio.model import UploadId
+from lumilio.storage.creation import create_repository
+from lumilio.storage.repository import Repository
+from lumilio.storage.staging import StagedFile, receive
+
+Stage = Callable[[bytes], Awaitable[StagedFile]]
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+@pytest.fixture
+async def repository(tmp_path: Path) -> Repository:
+    return await create_repository(tmp_path / "photos", name="Photos")
+
+
+@pytest.fixture
+def stage(repository: Repository) -> Stage:
+    async def stage(data: bytes) -> StagedFile:
+        return await receive(repository, UploadId(uuid4()), stream(data), size_limit=None, reserve_bytes=0)
+
+    return stage

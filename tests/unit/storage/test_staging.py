@@ -1,0 +1,197 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from blake3 import blake3
+
+from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, RepositoryOffline, StagedFileMissing
+from lumilio.model import UploadId
+from lumilio.storage.disk import free_bytes, run_blocking
+from lumilio.storage.hashing import hash_file
+from lumilio.storage.repository import Repository
+from lumilio.storage.staging import (
+    StagedFile,
+    discard,
+    discard_upload,
+    list_staged,
+    quarantine,
+    receive,
+    staged_path,
+)
+
+Stage = Callable[[bytes], Awaitable[StagedFile]]
+MIB = 1024 * 1024
+
+
+async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def new_upload() -> UploadId:
+    return UploadId(uuid4())
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [],
+        [b""],
+        [b"x"],
+        [b"small"] * 1000,
+        [os.urandom(MIB)] * 3 + [b"rest"],
+        [os.urandom(5 * MIB + 7)],
+        [os.urandom(MIB - 1), b"xy"],
+    ],
+    ids=["nothing", "empty chunk", "byte", "small chunks", "whole batches", "huge chunk", "over the edge"],
+)
+async def test_received_bytes_are_staged_whole_with_their_hash(repository: Repository, chunks: list[bytes]) -> None:
+    upload_id = new_upload()
+    staged = await receive(repository, upload_id, stream(*chunks), size_limit=None, reserve_bytes=0)
+    data = b"".join(chunks)
+    assert staged.path == staged_path(repository, upload_id)
+    assert staged.path.read_bytes() == data
+    assert staged.size == len(data)
+    assert staged.content_hash == blake3(data).hexdigest() == await hash_file(staged.path)
+    assert staged.repository_id == repository.id
+
+
+async def test_a_file_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(repository: Repository) -> None:
+    await receive(repository, new_upload(), stream(b"x" * 10), size_limit=10, reserve_bytes=0)
+    rejected = new_upload()
+    with pytest.raises(PayloadTooLarge, match="limit of 10 bytes"):
+        await receive(repository, rejected, stream(b"x" * 10, b"x"), size_limit=10, reserve_bytes=0)
+    assert not staged_path(repository, rejected).exists()
+
+
+async def test_a_limit_hit_after_megabytes_leaves_nothing(repository: Repository) -> None:
+    with pytest.raises(PayloadTooLarge):
+        chunks = stream(*[b"x" * MIB] * 5)
+        await receive(repository, new_upload(), chunks, size_limit=4 * MIB, reserve_bytes=0)
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_the_reserve_stays_free(repository: Repository) -> None:
+    reserve = free_bytes(repository.root) * 2
+    with pytest.raises(DiskFull, match="must stay free"):
+        await receive(repository, new_upload(), stream(b"x"), size_limit=None, reserve_bytes=reserve)
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_a_client_that_goes_away_leaves_nothing(repository: Repository) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * MIB
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        await receive(repository, new_upload(), broken(), size_limit=None, reserve_bytes=0)
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_a_cancelled_upload_leaves_nothing(repository: Repository) -> None:
+    arrived = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * MIB
+        arrived.set()
+        await asyncio.Event().wait()
+
+    upload = asyncio.create_task(receive(repository, new_upload(), endless(), size_limit=None, reserve_bytes=0))
+    await arrived.wait()
+    assert len(list(repository.incoming.iterdir())) == 1
+    upload.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await upload
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_uploads_cancelled_at_any_moment_leave_nothing_or_a_whole_file(repository: Repository) -> None:
+    data = os.urandom(MIB)
+    for turns in range(12):
+        upload_id = new_upload()
+        chunks = stream(data, data, data)
+        upload = asyncio.create_task(receive(repository, upload_id, chunks, size_limit=None, reserve_bytes=0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        upload.cancel()
+        await asyncio.wait({upload})
+        path = staged_path(repository, upload_id)
+        assert not path.exists() if upload.cancelled() else path.read_bytes() == data * 3
+
+
+async def test_an_upload_id_in_use_is_refused_and_its_file_kept(repository: Repository, stage: Stage) -> None:
+    first = await stage(b"first")
+    with pytest.raises(PathOccupied):
+        await receive(repository, first.upload_id, stream(b"second"), size_limit=None, reserve_bytes=0)
+    assert first.path.read_bytes() == b"first"
+
+
+async def test_nothing_is_received_into_a_repository_that_is_offline(repository: Repository) -> None:
+    repository.root.rename(repository.root.with_name("unplugged"))
+    repository.incoming.mkdir(parents=True)
+    with pytest.raises(RepositoryOffline):
+        await receive(repository, new_upload(), stream(b"x"), size_limit=None, reserve_bytes=0)
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_discarding_twice_is_no_error(repository: Repository, stage: Stage) -> None:
+    staged = await stage(b"x")
+    await discard(staged)
+    await discard_upload(repository, staged.upload_id)
+    assert not staged.path.exists()
+
+
+async def test_quarantine_keeps_the_bytes_and_the_reason_and_may_be_repeated(
+    repository: Repository, stage: Stage
+) -> None:
+    staged = await stage(b"strange")
+    for _ in range(2):
+        kept = await quarantine(repository, staged.upload_id, "no photo \udcff")
+        assert kept == repository.failed / str(staged.upload_id)
+        assert kept.read_bytes() == b"strange"
+        assert kept.with_suffix(".txt").read_text() == "no photo ?\n"
+    assert not staged.path.exists()
+
+
+async def test_quarantine_of_nothing_is_an_error(repository: Repository) -> None:
+    with pytest.raises(StagedFileMissing):
+        await quarantine(repository, new_upload(), "gone")
+
+
+async def test_the_listing_shows_uploads_with_the_time_of_their_last_change(
+    repository: Repository, stage: Stage
+) -> None:
+    staged = await stage(b"123")
+    os.utime(staged.path, (0, 0))
+    (repository.incoming / "notes.txt").write_text("not an upload")
+    [entry] = await list_staged(repository)
+    assert (entry.upload_id, entry.path, entry.size) == (staged.upload_id, staged.path, 3)
+    assert abs(datetime.now(UTC) - entry.changed) < timedelta(minutes=5)
+
+
+async def test_a_cancelled_caller_hears_of_it_only_when_its_thread_is_done(tmp_path: Path) -> None:
+    import threading
+
+    started, release = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        loop.call_soon_threadsafe(started.set)
+        assert release.wait(60)
+        (tmp_path / "done").touch()
+
+    task = asyncio.create_task(run_blocking(work))
+    await started.wait()
+    task.cancel()
+    await asyncio.wait({task}, timeout=0.05)
+    task.cancel()
+    await asyncio.wait({task}, timeout=0.05)
+    assert not task.done()
+    release.set()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert (tmp_path / "done").exists()
