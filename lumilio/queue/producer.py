@@ -95,7 +95,7 @@ class Producer:
         self.wake()
 
     async def _feed(self, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
-        while not (stopping.is_set() and not self._active and not self._ended):
+        while True:
             self._attention.clear()
             free = 0 if stopping.is_set() else self._slots - len(self._active)
             if free or self._ended:
@@ -109,6 +109,8 @@ class Producer:
                     self._active.add(job.id)
                     group.create_task(self._attempt(job), name=f"{job.kind} {job.id}")
             self._show_running()
+            if stopping.is_set() and not self.held:
+                return
             await self._wait_for_attention()
 
     async def _wait_for_attention(self) -> None:
