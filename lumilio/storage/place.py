@@ -53,33 +53,35 @@ class NoReplace:
 LINUX = NoReplace()
 
 
-def place(source: Path, target: Path, *, scratch: Path, calls: NoReplace = LINUX) -> None:
+def place(source: Path, target: Path, *, scratch: Path, calls: NoReplace = LINUX, private: bool = False) -> None:
     """Give the bytes of ``source`` the free name ``target`` as well; ``source`` stays. The caller syncs the directory.
 
     By a hard link, else by a copy that is complete and durable before it gets its name, so that a crash never leaves a
     part of a file under a final name. The copy is made in ``scratch``, or beside ``target`` when that is on another
-    filesystem; a crash leaves it there under a name that is always ignored. Raises FileExistsError, OSError.
+    filesystem; a crash leaves it there under a name that is always ignored. ``private`` says that ``target`` is a name
+    which nobody but this very operation uses. Raises FileExistsError, OSError.
     """
     try:
         calls.link(source, target)
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
-        _place_copy(source, target, scratch=target.parent if exc.errno == errno.EXDEV else scratch, calls=calls)
+        beside = target.parent if exc.errno == errno.EXDEV else scratch
+        _place_copy(source, target, scratch=beside, calls=calls, private=private)
 
 
-def move(source: Path, target: Path, *, calls: NoReplace = LINUX) -> None:
+def move(source: Path, target: Path, *, calls: NoReplace = LINUX, private: bool = False) -> None:
     """Give ``source`` the free name ``target`` instead of its own, durably; at no moment has it no name.
 
     A crash may leave both names where the filesystem has no RENAME_NOREPLACE; ``finish_move`` tells and mends that.
-    Raises FileExistsError when ``target`` is taken, OSError.
+    ``private`` as in ``place``. Raises FileExistsError when ``target`` is taken, OSError.
     """
     try:
         calls.rename(source, target)
     except OSError as exc:
         if exc.errno not in _NO_RENAME:
             raise
-        place(source, target, scratch=target.parent, calls=calls)
+        place(source, target, scratch=target.parent, calls=calls, private=private)
         fsync_directory(target.parent)
         source.unlink()
     fsync_directory(target.parent)
@@ -104,7 +106,7 @@ def finish_move(source: Path, target: Path) -> None:
         fsync_directory(source.parent)
 
 
-def _place_copy(source: Path, target: Path, *, scratch: Path, calls: NoReplace) -> None:
+def _place_copy(source: Path, target: Path, *, scratch: Path, calls: NoReplace, private: bool) -> None:
     part = scratch / f".{uuid4()}{PART_SUFFIX}"
     try:
         _copy_durably(source, part)
@@ -112,9 +114,9 @@ def _place_copy(source: Path, target: Path, *, scratch: Path, calls: NoReplace) 
             calls.rename(part, target)
         except OSError as exc:
             if exc.errno == errno.EXDEV and scratch != target.parent:
-                _place_copy(source, target, scratch=target.parent, calls=calls)
+                _place_copy(source, target, scratch=target.parent, calls=calls, private=private)
             elif exc.errno in _NO_RENAME:
-                _replace_own_reservation(part, target)
+                _rename_onto_free(part, target, private=private)
             else:
                 raise
     finally:
@@ -132,14 +134,18 @@ def _copy_durably(source: Path, part: Path) -> None:
         os.fsync(writer.fileno())
 
 
-def _replace_own_reservation(part: Path, target: Path) -> None:
+def _rename_onto_free(part: Path, target: Path, *, private: bool) -> None:
     """Neither call exists here: reserve the name with an empty file, then rename over that.
 
-    A crash between the two leaves an empty file, which the retry takes for somebody's and goes to the next name.
+    A crash between the two leaves an empty file, which the retry takes for somebody's and goes to the next name. A
+    private name needs no reservation, hence leaves nothing that its retry would take for the whole file.
     """
-    with target.open("xb") as reservation:
-        mine = os.fstat(reservation.fileno())
-    now = target.lstat()
-    if not os.path.samestat(mine, now) or now.st_size != 0:
+    if not private:
+        with target.open("xb") as reservation:
+            mine = os.fstat(reservation.fileno())
+        now = target.lstat()
+        if not os.path.samestat(mine, now) or now.st_size != 0:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    elif os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     part.replace(target)

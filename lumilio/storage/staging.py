@@ -177,7 +177,7 @@ async def quarantine(repository: Repository, upload_id: UploadId, reason: str | 
 def _quarantine(repository: Repository, upload_id: UploadId, reason: str | None) -> Path:
     source, target = staged_path(repository, upload_id), repository.failed / str(upload_id)
     try:
-        move(source, target)
+        move(source, target, private=True)
     except FileExistsError:
         finish_move(source, target)
     except FileNotFoundError as exc:

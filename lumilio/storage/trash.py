@@ -73,7 +73,7 @@ def displace(repository: Repository, path: RepoPath, entry_id: UUID, *, calls: N
     source, target = repository.entry(path), repository.entry(trash_path(entry_id, path))
     created = make_directories(target.parent)
     try:
-        move(source, target, calls=calls)
+        move(source, target, calls=calls, private=True)
     except FileExistsError:
         finish_move(source, target)
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def _move_to_trash(repository: Repository, path: RepoPath, entry_id: UUID, calls
     repository.check_online()
     created = make_directories(target.parent)
     try:
-        move(source, target, calls=calls)
+        move(source, target, calls=calls, private=True)
     except FileExistsError:
         finish_move(source, target)
     except FileNotFoundError as exc:
