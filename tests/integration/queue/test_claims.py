@@ -14,7 +14,7 @@ from lumilio.db import Database, DatabaseAddress, named_queries, open_database
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.notifier import Notifier
 from lumilio.queue.policy import JobState
-from lumilio.queue.store import depths, enqueue, enqueue_many, get_jobs
+from lumilio.queue.store import depths, enqueue, get_jobs
 from tests.integration.queue.work import QUEUE, Args, add, kind_of, until, working
 
 SEED = """
@@ -143,22 +143,3 @@ async def test_a_job_announced_by_another_process_starts_without_waiting_for_the
             await until(second_started)
             release.set()
             announcing.cancel()
-
-
-async def test_enqueue_many_answers_in_order_and_finds_what_is_there(database: Database) -> None:
-    kind = kind_of(_nothing)
-    async with database.transaction() as tx:
-        there = await enqueue(tx, kind.spec(Args(n=1), key="b"))
-    async with database.transaction() as tx:
-        answers = await enqueue_many(
-            tx, [kind.spec(Args(n=n), key=key) for n, key in enumerate(["c", "b", None, "a", None, "c"])]
-        )
-        jobs = await get_jobs(tx, [answer.job_id for answer in answers])
-    assert [answer.created for answer in answers] == [True, False, True, True, True, False]
-    assert answers[1].job_id == there.job_id
-    assert answers[5].job_id == answers[0].job_id
-    assert [jobs[answers[position].job_id].args["n"] for position in (0, 2, 3, 4)] == [0, 2, 3, 4]
-
-
-async def _nothing(_context: JobContext, _args: Args) -> None:
-    return

@@ -256,24 +256,26 @@ async def test_only_the_last_errors_are_kept(database: Database) -> None:
     assert [error.attempt for error in (await job_of(database, job_id)).errors] == list(range(6, 26))
 
 
-async def test_the_database_refuses_rows_that_break_the_state_machine(database: Database) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE jobs SET state = 'running'",
+        "UPDATE jobs SET state = 'running', worker_id = 1, claimed_at = now()",
+        "UPDATE jobs SET state = 'completed'",
+        "UPDATE jobs SET state = 'nonsense'",
+        "UPDATE jobs SET attempt = max_attempts",
+        "UPDATE jobs SET attempt = -1",
+        "UPDATE jobs SET max_attempts = 0",
+        "UPDATE jobs SET worker_id = 1",
+        "UPDATE jobs SET finished_at = now()",
+        "UPDATE jobs SET result = '{}'",
+        "UPDATE jobs SET errors = '{}'",
+    ],
+)
+async def test_the_database_refuses_rows_that_break_the_state_machine(tx: Tx, change: str) -> None:
     async def work(_context: JobContext, _args: Args) -> None:
         return
 
-    await add_one(database, kind_of(work))
-    for change in (
-        "state = 'running'",
-        "state = 'completed'",
-        "state = 'nonsense'",
-        "attempt = 4",
-        "attempt = -1",
-        "attempt = max_attempts",
-        "worker_id = 1",
-        "finished_at = now()",
-        "result = '{}'",
-        "errors = '{}'",
-        "state = 'running', worker_id = 1, claimed_at = now()",
-    ):
-        with pytest.raises(DatabaseError, match="violates check constraint"):
-            async with database.session() as session:
-                await session.script(f"UPDATE jobs SET {change}", what=change)
+    await enqueue(tx, kind_of(work).spec(Args()))
+    with pytest.raises(DatabaseError, match="violates check constraint"):
+        await tx.script(change, what=change)

@@ -1,0 +1,159 @@
+"""Jobs come into being with the data they concern, and once a key."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import BaseModel
+
+from lumilio.db import Database, DatabaseAddress, Tx, open_database
+from lumilio.errors import JobArgsInvalid
+from lumilio.queue.kinds import JobContext
+from lumilio.queue.policy import JobState
+from lumilio.queue.store import Enqueued, JobSpec, depths, enqueue, enqueue_many, get_job, get_jobs, live_job
+from tests.integration.queue.work import QUEUE, Args, job_of, kind_of, until, working
+
+
+class Name(BaseModel):
+    """Arguments with a text that came from outside."""
+
+    name: str
+
+
+async def _nothing(_context: JobContext, _args: Args) -> None:
+    return
+
+
+async def test_a_race_for_one_key_from_20_connections_makes_one_job(database_address: DatabaseAddress) -> None:
+    kind = kind_of(_nothing)
+    start = asyncio.Event()
+
+    async with open_database(database_address, pool_size=20) as db:
+
+        async def contend() -> Enqueued:
+            async with db.transaction() as tx:
+                await start.wait()
+                return await enqueue(tx, kind.spec(Args(), key="the one"))
+
+        for round_number in range(5):
+            start.clear()
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(contend(), name=f"contender {n}") for n in range(20)]
+                start.set()
+            answers = [task.result() for task in tasks]
+            assert sum(answer.created for answer in answers) == 1
+            assert len({answer.job_id for answer in answers}) == 1
+            async with db.session() as session:
+                await session.script("UPDATE jobs SET state = 'cancelled', finished_at = now()", what="free the key")
+                assert len(await get_jobs(session, [answers[0].job_id])) == 1, round_number
+
+
+async def test_overlapping_batches_in_opposite_order_do_not_deadlock(database_address: DatabaseAddress) -> None:
+    kind = kind_of(_nothing)
+    specs = [kind.spec(Args(n=n), key=f"{n:03}") for n in range(200)]
+    async with open_database(database_address) as db:
+
+        async def add(batch: list[JobSpec]) -> list[Enqueued]:
+            async with db.transaction() as tx:
+                return list(await enqueue_many(tx, batch))
+
+        forward, backward = await asyncio.gather(add(specs), add(specs[::-1]))
+    assert [answer.job_id for answer in forward] == [answer.job_id for answer in backward[::-1]]
+    assert sum(answer.created for answer in (*forward, *backward)) == 200
+
+
+async def test_a_key_is_free_again_when_its_job_is_over(database: Database) -> None:
+    done = asyncio.Event()
+
+    async def work(_context: JobContext, _args: Args) -> None:
+        done.set()
+
+    kind = kind_of(work)
+    async with database.transaction() as tx:
+        first = await enqueue(tx, kind.spec(Args(), key="k"))
+    async with working(database, kind):
+        await until(done)
+    async with database.transaction() as tx:
+        assert await live_job(tx, "task", "k") is None
+        second = await enqueue(tx, kind.spec(Args(), key="k"))
+        found = await live_job(tx, "task", "k")
+    assert second.created
+    assert found is not None
+    assert found.id == second.job_id != first.job_id
+
+
+async def test_keys_of_different_kinds_do_not_meet(tx: Tx) -> None:
+    answers = [await enqueue(tx, kind_of(_nothing, name=name).spec(Args(), key="k")) for name in ("one", "other")]
+    assert [answer.created for answer in answers] == [True, True]
+
+
+async def test_a_transaction_that_fails_takes_its_jobs_with_it(database: Database) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with database.transaction() as tx:
+            await enqueue(tx, kind_of(_nothing).spec(Args()))
+            raise ZeroDivisionError
+    async with database.session() as session:
+        assert await depths(session) == {}
+
+
+async def test_many_answers_are_in_the_order_of_the_specs(tx: Tx) -> None:
+    kind = kind_of(_nothing)
+    there = await enqueue(tx, kind.spec(Args(n=1), key="b"))
+    keys = ["c", "b", None, "a", None, "c"]
+    answers = await enqueue_many(tx, [kind.spec(Args(n=n), key=key) for n, key in enumerate(keys)])
+    jobs = await get_jobs(tx, [answer.job_id for answer in answers])
+    assert [answer.created for answer in answers] == [True, False, True, True, True, False]
+    assert answers[1].job_id == there.job_id
+    assert answers[5].job_id == answers[0].job_id
+    assert [jobs[answers[position].job_id].args["n"] for position in (0, 2, 3, 4)] == [0, 2, 3, 4]
+    assert await enqueue_many(tx, []) == []
+
+
+async def test_a_job_with_a_time_waits_for_it(database: Database) -> None:
+    ran, order = asyncio.Event(), list[int]()
+
+    async def work(_context: JobContext, args: Args) -> None:
+        order.append(args.n)
+        if len(order) == 2:
+            ran.set()
+
+    kind = kind_of(work)
+    now = datetime.now(UTC)
+    async with database.transaction() as tx:
+        soon = await enqueue(tx, kind.spec(Args(n=1), run_at=now + timedelta(seconds=0.3)))
+        past = await enqueue(tx, kind.spec(Args(n=2), run_at=now - timedelta(days=1)))
+        far = await enqueue(tx, kind.spec(Args(n=3), run_at=now + timedelta(days=1)))
+        assert await depths(tx) == {(QUEUE, JobState.SCHEDULED): 2, (QUEUE, JobState.AVAILABLE): 1}
+    async with working(database, kind):
+        await until(ran)
+    assert order == [2, 1]
+    states = [(await job_of(database, job.job_id)).state for job in (soon, past, far)]
+    assert states == [JobState.COMPLETED, JobState.COMPLETED, JobState.SCHEDULED]
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="naive"):
+        kind_of(_nothing).spec(Args(), run_at=datetime(2020, 1, 1))  # noqa: DTZ001 that is the point
+
+
+async def test_arguments_that_cannot_be_stored_are_refused_by_name(tx: Tx) -> None:
+    with pytest.raises(JobArgsInvalid, match="'upload'"):
+        await enqueue(tx, JobSpec(kind="upload", queue=QUEUE, args=Name(name="a\0b")))
+    literal = await enqueue(tx, JobSpec(kind="upload", queue=QUEUE, args=Name(name="a\\u0000b")))
+    job = await get_job(tx, literal.job_id)
+    assert job is not None
+    assert job.args == {"name": "a\\u0000b"}
+
+
+async def test_finished_jobs_are_removed_after_their_retention_in_batches(database: Database) -> None:
+    async with database.transaction() as tx:
+        answers = await enqueue_many(tx, [kind_of(_nothing).spec(Args(n=n)) for n in range(10)])
+        await tx.script(
+            "UPDATE jobs SET state = 'completed', finished_at = now() - interval '8 days' WHERE args ->> 'n' < '5'",
+            what="finish some",
+        )
+    assert [await database.execute("jobs.remove_finished", 7 * 86400.0, 3) for _ in range(3)] == [3, 2, 0]
+    async with database.session() as session:
+        assert set(await get_jobs(session, [answer.job_id for answer in answers])) == {
+            answer.job_id for answer in answers[5:]
+        }
