@@ -140,7 +140,7 @@ async def _until_alone(layout: ClusterDirectory, start_timeout: float, stop_time
     """Wait for the server of a killed Lumilio to go down. Raises ClusterFailed when it, or a stranger's, stays."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    while pids := await asyncio.to_thread(processes_of, layout.data):
+    while pids := await asyncio.to_thread(processes_of, layout):
         state = layout.server_state() or "unknown"
         if loop.time() - began > (stop_timeout if state == "stopping" else min(_FOREIGN_GRACE, start_timeout)):
             first = next(iter(layout.pid_file_lines()), str(pids[0]))

@@ -8,6 +8,7 @@
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -29,6 +30,7 @@ _SETTINGS = """\
 data_directory = {data}
 hba_file = {hba}
 ident_file = {ident}
+cluster_name = {cluster_name}
 listen_addresses = ''
 port = {port}
 unix_socket_directories = {socket}
@@ -75,6 +77,11 @@ class ClusterDirectory:
     def configuration(self) -> Path:
         """What ``postgres -c config_file`` reads."""
         return self.top / "postgresql.conf"
+
+    @property
+    def cluster_name(self) -> str:
+        """What the titles of all its processes begin with: the same at every start in the same place."""
+        return f"lumilio-{hashlib.sha256(os.fsencode(self.top)).hexdigest()[:16]}"
 
     def server_state(self, pid: int | None = None) -> str | None:
         """``starting``, ``ready`` or ``stopping`` as postmaster.pid says, of ``pid`` if given; None without one."""
@@ -164,22 +171,30 @@ def check_data(directory: ClusterDirectory, binaries: ClusterBinaries, account: 
     return True
 
 
-def processes_of(data: Path) -> list[int]:
-    """The running PostgreSQL processes of a data directory: every one of them has it as working directory.
+def processes_of(directory: ClusterDirectory) -> list[int]:
+    """The running PostgreSQL processes of the data directory: every one of them has it as working directory.
 
     The number in postmaster.pid alone says little: after a restart of the machine or container it may be anybody's.
+    A container's root may not look at the working directory of another user's process; there a server counts by that
+    number, and one of its orphans by the cluster name in its title.
     """
     try:
-        wanted = data.stat()
+        wanted = directory.data.stat()
     except FileNotFoundError:
         return []
+    recorded = next(iter(directory.pid_file_lines()), "")
+    title = f"postgres: {directory.cluster_name}: ".encode()
     found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError):  # ended meanwhile, or another user's
-            here = Path(entry.path, "cwd").stat()
-            if os.path.samestat(here, wanted) and Path(entry.path, "comm").read_bytes().strip() == b"postgres":
+    for entry in Path("/proc").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # no process, or one that ended meanwhile
+            if not entry.name.isdigit() or (entry / "comm").read_bytes().strip() != b"postgres":
+                continue
+            try:
+                ours = os.path.samestat((entry / "cwd").stat(), wanted)
+            except PermissionError:
+                named = entry.name == recorded or (entry / "cmdline").read_bytes().startswith(title)
+                ours = named and entry.stat().st_uid == wanted.st_uid
+            if ours:
                 found.append(int(entry.name))
     return sorted(found)
 
@@ -263,6 +278,7 @@ def write_configuration(
     settings = _SETTINGS.format(
         data=_quoted(directory.data),
         hba=_quoted(hba),
+        cluster_name=_quoted(directory.cluster_name),
         ident=_quoted(ident),
         socket=_quoted(f'"{socket}"'),  # a list, in which a comma would separate
         port=PORT,

@@ -122,7 +122,7 @@ async def test_nothing_of_the_server_is_left_after_leaving(tmp_path: Path) -> No
     async with run_cluster(tmp_path / "pg") as cluster:
         pid = cluster.pid
         assert os.getsid(pid) != os.getsid(0), "Ctrl-C in a terminal must not reach the database"
-    assert processes_of(tmp_path / "pg" / "data") == []
+    assert processes_of(ClusterDirectory(top=tmp_path / "pg")) == []
     assert not Path(cluster.address.host).exists()
 
 
@@ -133,7 +133,7 @@ async def test_server_killed_under_load_is_noticed_and_loses_no_committed_row(tm
         await asyncio.wait_for(wrote_some.wait(), 60)
         os.kill(cluster.pid, signal.SIGKILL)
         error = await asyncio.wait_for(cluster.wait_exited(), 10)
-        for pid in processes_of(tmp_path / "pg" / "data"):
+        for pid in processes_of(ClusterDirectory(top=tmp_path / "pg")):
             os.kill(pid, signal.SIGKILL)
     assert "SIGKILL" in str(error)
     async with run_cluster(tmp_path / "pg") as cluster:
@@ -158,7 +158,7 @@ async def test_killed_daemon_takes_the_server_along_and_the_next_start_works_at_
         process.kill()
         await process.wait()
         async with run_cluster(tmp_path / "pg") as cluster:
-            assert pid not in processes_of(tmp_path / "pg" / "data")
+            assert pid not in processes_of(ClusterDirectory(top=tmp_path / "pg"))
             acknowledged = await writer
             assert await rows_of(cluster) in {acknowledged, acknowledged + 1}
 
@@ -186,7 +186,7 @@ async def test_cancelled_start_leaves_no_process(tmp_path: Path) -> None:
         await until(lambda: (directory / "data" / "postmaster.pid").exists() or task.done())
         task.cancel()
     assert task.cancelled()
-    assert processes_of(directory / "data") == []
+    assert processes_of(ClusterDirectory(top=directory)) == []
 
 
 async def test_data_and_programs_below_a_closed_directory_can_be_used(
