@@ -9,6 +9,7 @@ from lumilio.model import ContentHash
 from lumilio.storage.disk import run_blocking, storage_errors
 
 _READ_BYTES = 1024 * 1024
+_HEAD_BYTES = 64 * 1024
 
 
 def digest(path: Path) -> ContentHash:
@@ -25,6 +26,15 @@ def is_file_of(path: Path, size: int, content_hash: ContentHash) -> bool:
     try:
         status = path.lstat()
         return S_ISREG(status.st_mode) and status.st_size == size and digest(path) == content_hash
+    except (FileNotFoundError, PermissionError):
+        return False
+
+
+def begins_alike(first: Path, second: Path) -> bool:
+    """Whether two files share their first 64 KiB; blocks. A cheap no, where equal sizes alone say little."""
+    try:
+        with first.open("rb", buffering=0) as one, second.open("rb", buffering=0) as other:
+            return one.read(_HEAD_BYTES) == other.read(_HEAD_BYTES)
     except (FileNotFoundError, PermissionError):
         return False
 

@@ -157,7 +157,7 @@ mount("-t", "tmpfs", "-o", "size=8m", "disk", str(root))
 repository = await create_repository(root / "photos", name="Photos")
 staged = await stage(repository)
 committed = await settle(repository, staged)
-mount("-o", "remount,ro", str(root))
+mount("-o", "remount,bind,ro,nosuid,nodev", str(root))
 for attempt in (
     stage(repository),
     discard(staged),
