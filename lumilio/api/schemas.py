@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lumilio.catalog.assets import AssetDetail, AssetSummary
 
 TaskState = Literal["queued", "running", "completed", "failed"]
+AssetState = Literal["stored", "ready", "unsupported", "problem"]
 
 
 class Body(BaseModel):
@@ -116,6 +117,7 @@ class Task(BaseModel):
     file_name: str | None = None
     attempt: int
     asset_id: UUID | None = None
+    asset_state: AssetState | None = None
     duplicate: bool = False
     problem: ProblemItem | None = None
     created_at: datetime
@@ -139,7 +141,7 @@ class AssetItem(BaseModel):
     kind: Literal["photo", "video", "audio"]
     format: str
     mime: str
-    state: Literal["stored", "ready", "unsupported", "problem"]
+    state: AssetState
     width: int | None
     height: int | None
     captured_local: datetime

@@ -62,6 +62,7 @@ def _task(job: Job) -> Task:
         file_name=str(job.args.get("file_name", "")) or None,
         attempt=job.attempt,
         asset_id=outcome.asset_id if outcome else None,
+        asset_state=outcome.asset_state.value if outcome else None,
         duplicate=outcome.duplicate if outcome else False,
         problem=problem,
         created_at=job.created_at,

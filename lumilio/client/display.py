@@ -140,7 +140,7 @@ class Terminal:
                 else (tally.done_files - tally.pending, tally.expected_files)
             )
             bar = ProgressBar(total=max(total, 1), completed=min(done, max(total, 1)))
-            self._live.update(Group(bar, Text(line)), refresh=True)
+            self._live.update(Group(Text(line), bar), refresh=True)
         elif now >= self._next_line and not self._console.is_terminal:
             self._next_line = now + _PLAIN_LINE_SECONDS
             self._print(line, "")
@@ -210,6 +210,8 @@ def summary_lines(tally: Tally, ending: Ending) -> list[str]:
     """The summary for people."""
     if ending.dry_run:
         lines = [f"would send {tally.would_send:,} files ({decimal(tally.would_send_bytes)})"]
+    elif tally.sent == 0 and tally.all_there and ending.end is End.FINISHED:
+        lines = [f"nothing to send of {tally.expected_files:,} files ({_duration(ending.seconds)})"]
     else:
         rate = tally.sent_bytes / ending.seconds if ending.seconds > 0 else 0
         lines = [

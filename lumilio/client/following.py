@@ -14,7 +14,8 @@ MOST_FOLLOWED = 50_000
 """Tasks that are followed at once, about 20 MB; sending waits for the daemon when it is that far behind."""
 
 _POLL_SECONDS = 0.5
-_UNSUPPORTED = "media.unsupported"
+_IN_TURN = 25
+_UNSUPPORTED = "unsupported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +73,19 @@ class Following:
                 await self._stirred.wait()
                 progressed = loop.time()
                 continue
-            if await self._poll() or not self._closed:
+            finished = await self._poll()
+            if finished or not self._closed:
                 progressed = loop.time()
             elif loop.time() - progressed > self._patience:
                 return
-            if self._waiting:
+            if self._waiting and finished < TASK_LIMIT // 2:
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _poll(self) -> bool:
-        """Read half a page of the oldest tasks and half a page in turn, so that a stuck one hides none behind it."""
-        ids = list(islice(self._waiting, TASK_LIMIT // 2))
-        chosen = set(ids)
-        ids.extend(task_id for task_id in self._in_turn(TASK_LIMIT - len(ids)) if task_id not in chosen)
+    async def _poll(self) -> int:
+        """Read a page: mostly the oldest tasks, the rest in turn, so that stuck ones hide none behind them."""
+        ids = list(islice(self._waiting, TASK_LIMIT - _IN_TURN))
+        oldest = set(ids)
+        ids.extend(task_id for task_id in self._in_turn() if task_id not in oldest)
         reports = await read_tasks(self._session, ids)
         forgotten = [self._waiting[task_id] for task_id in ids if task_id not in reports]
         for report in reports.values():
@@ -91,13 +93,13 @@ class Following:
                 self._finish(_judged(self._waiting[report.task_id], report))
         if forgotten:
             await self._look_up(forgotten)
-        return len(forgotten) > 0 or any(task_id not in self._waiting for task_id in ids)
+        return sum(task_id not in self._waiting for task_id in ids)
 
-    def _in_turn(self, count: int) -> list[str]:
-        chosen = [task_id for task_id in islice(self._round, count) if task_id in self._waiting]
-        if len(chosen) < count:
+    def _in_turn(self) -> list[str]:
+        chosen = list(islice((task_id for task_id in self._round if task_id in self._waiting), _IN_TURN))
+        if not chosen:
             self._round = iter(list(self._waiting))
-            chosen.extend(set(islice(self._round, count - len(chosen))) - set(chosen))
+            chosen = list(islice(self._round, _IN_TURN))
         return chosen
 
     async def _look_up(self, forgotten: list[Followed]) -> None:
@@ -127,7 +129,7 @@ def _judged(followed: Followed, report: TaskReport) -> FileProcessed:
     """Stored and shown, stored only, or not stored at all: an asset id means that the bytes are in the library."""
     if report.state is TaskState.FAILED and report.asset_id is None:
         state = Processing.LOST
-    elif report.problem_code == _UNSUPPORTED:
+    elif report.asset_state == _UNSUPPORTED and not report.problem_code:
         state = Processing.UNSUPPORTED
     elif report.problem_code or report.state is TaskState.FAILED:
         state = Processing.PROBLEM

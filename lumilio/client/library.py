@@ -52,6 +52,7 @@ class TaskReport:
     task_id: str
     state: TaskState
     asset_id: str | None
+    asset_state: str
     problem_code: str
     reason: str
 
@@ -94,6 +95,7 @@ async def read_tasks(session: Session, task_ids: Sequence[str]) -> dict[str, Tas
                 task_id=text(item, "task_id") or "",
                 state=_member(TaskState, item, "state"),
                 asset_id=text(item, "asset_id"),
+                asset_state=text(item, "asset_state") or "",
                 problem_code=text(details, "code") or "",
                 reason=text(details, "reason") or "",
             )

@@ -88,6 +88,7 @@ class Outcome(BaseModel):
     """The job's result: what clients learn from its task."""
 
     asset_id: UUID
+    asset_state: ProcessingState
     duplicate: bool = False
     problem: StepProblem | None = None
 
@@ -137,11 +138,12 @@ class ProcessAsset:
             asset_id, facts_problem = await self._store(job, args, repository, known)
         await staging.discard_upload(repository, UploadId(args.upload_id))
         if known is not None and known.state is not ProcessingState.STORED:
-            return Outcome(asset_id=asset_id, duplicate=True)
-        problem = await render(self.library, self.renderer, asset_id, last_attempt=job.last_attempt)
-        shown = problem or facts_problem
+            return Outcome(asset_id=asset_id, asset_state=known.state, duplicate=True)
+        rendered = await render(self.library, self.renderer, asset_id, last_attempt=job.last_attempt)
+        shown = rendered.problem or facts_problem
         return Outcome(
             asset_id=asset_id,
+            asset_state=rendered.state,
             problem=StepProblem(step=shown.step, code=shown.code, reason=shown.reason) if shown else None,
         )
 

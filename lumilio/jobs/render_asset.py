@@ -32,6 +32,14 @@ class Args(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """Where rendering left an asset, and the problem that stands beside it."""
+
+    state: ProcessingState
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Renderer:
     """The decoder children and how long they may take, in seconds."""
 
@@ -56,8 +64,8 @@ class RenderAsset:
         await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
 
 
-async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Problem | None:
-    """Decode in a child, write thumbnails, record them. Returns the problem that stands beside the asset afterwards.
+async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Rendered:
+    """Decode in a child, write thumbnails, record them.
 
     Raises ToolError when a decoder failed and another attempt is left, RepositoryOffline, OriginalMissing, DiskFull.
     """
@@ -70,7 +78,7 @@ async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, las
     if processor is None:
         async with library.db.session() as session:
             await assets.set_state(session, asset_id, ProcessingState.UNSUPPORTED)
-        return None
+        return Rendered(state=ProcessingState.UNSUPPORTED)
     place = await library.present_location(tuple(places), asset.size)
     repository = library.repository(place.repository_id)
     path = await asyncio.to_thread(repository.resolve, place.current_path)
@@ -81,7 +89,7 @@ async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, las
             raise
         return await _fail(library, asset_id, Problem(code=exc.code, step=STEP, reason=str(exc)))
     await _keep(library, repository, asset, rendition)
-    return None
+    return Rendered(state=ProcessingState.READY)
 
 
 async def _keep(library: Library, repository: Repository, asset: RenderingInput, rendition: Rendition) -> None:
@@ -92,10 +100,10 @@ async def _keep(library: Library, repository: Repository, asset: RenderingInput,
         await assets.clear_problem(tx, asset.id, STEP)
 
 
-async def _fail(library: Library, asset_id: AssetId, problem: Problem) -> Problem:
+async def _fail(library: Library, asset_id: AssetId, problem: Problem) -> Rendered:
     async with library.db.transaction() as tx:
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
         await assets.record_problem(tx, asset_id, problem)
     metrics.PROBLEMS.labels(problem.code).inc()
     get_log().warning("asset.not_rendered", asset_id=asset_id, code=problem.code, reason=problem.reason)
-    return problem
+    return Rendered(state=ProcessingState.PROBLEM, problem=problem)

@@ -28,6 +28,7 @@ class Peer:
     requests: Counter[str] = field(default_factory=Counter)
     misdeeds: deque[Misdeed] = field(default_factory=deque)
     problems: dict[str, dict[str, str]] = field(default_factory=dict)
+    asset_states: dict[str, str] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     at_once: int = 0
     most_at_once: int = 0
@@ -130,6 +131,7 @@ class Peer:
                         "task_id": task_id,
                         "state": self.states.get(digest, "completed"),
                         "asset_id": None if self.states.get(digest) == "failed" else f"asset-{digest}",
+                        "asset_state": self.asset_states.get(digest, "ready"),
                         "problem": self.problems.get(digest),
                     }
                 )

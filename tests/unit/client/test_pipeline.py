@@ -328,7 +328,7 @@ async def test_what_the_daemon_made_of_each_file_is_told(peer: Peer, photos: Pat
     for name in ("good", "damaged", "strange", "lost"):
         (photos / f"{name}.jpg").write_bytes(name.encode())
     peer.problems[digest(b"damaged")] = {"code": "media.damaged", "step": "thumbnails", "reason": "cut off"}
-    peer.problems[digest(b"strange")] = {"code": "media.unsupported", "step": "decode", "reason": "no decoder"}
+    peer.asset_states[digest(b"strange")] = "unsupported"
     peer.problems[digest(b"lost")] = {"code": "storage.error", "step": "commit", "reason": "gone"}
     peer.states[digest(b"lost")] = "failed"
     tally, events = await import_tree(peer, photos)
