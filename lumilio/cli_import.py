@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from lumilio.errors import ClientError
-from lumilio.media.detect import MEDIA_EXTENSIONS
 
 _MOST_JOBS = 32
 
@@ -74,14 +73,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Import what the arguments say and return the exit code."""
-    from lumilio.client.conduct import (  # noqa: PLC0415 - help stays fast
+    from lumilio.client.conduct import (
         EXIT_INTERRUPTED,
         EXIT_UNREACHABLE,
         Access,
         conduct_import,
     )
-    from lumilio.client.pipeline import Plan  # noqa: PLC0415
-    from lumilio.client.tree import parse_roots  # noqa: PLC0415
+    from lumilio.client.pipeline import Plan
+    from lumilio.client.tree import parse_roots
+    from lumilio.media.detect import MEDIA_EXTENSIONS
 
     access = Access(url=args.url, data=args.data, username=args.username, password_file=args.password_file)
     try:
