@@ -172,7 +172,7 @@ class ProcessAsset:
             strategy(name=args.file_name, content_hash=content_hash, captured=captured.local),
             policy=repository.config.duplicate_names,
             content_hash=content_hash,
-            modified_ns=int(args.modified.timestamp() * 1_000_000_000) if args.modified else None,
+            modified_ns=_nanoseconds(args.modified) if args.modified else None,
         )
         asset = NewAsset(
             owner_id=UserId(args.owner_id),
@@ -239,6 +239,11 @@ class ProcessAsset:
             problem = Problem(code=MediaDamaged.code, step="detect", reason=reason)
         modified = args.modified or datetime.now(UTC)
         return facts_from_exif(exif, media_type, name=args.file_name, modified=modified), media_type, problem
+
+
+def _nanoseconds(moment: datetime) -> int:
+    """Since 1970; in integers, since a float of this size has lost what is under a microsecond and more."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
 def _read_head(path: Path) -> bytes:
