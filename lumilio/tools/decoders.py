@@ -21,6 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -286,8 +287,14 @@ def _attempt(task: _Task) -> _Answer:
 
 
 def _confine(limits: DecoderLimits) -> None:
-    """Bound what this process can do to the machine, and tie its life to the fork server's, hence to the daemon's."""
+    """Bound what this process can do to the machine, and tie its life to the fork server's, hence to the daemon's.
+
+    The fork server ends when nobody holds its alive pipe any more. It gives every child a copy of that pipe, with
+    which a child that hangs would keep itself and the server alive after the daemon: the copy is closed here.
+    """
     parent = os.getppid()
+    server: Any = forkserver
+    os.close(server._forkserver._forkserver_alive_fd)
     libc: Any = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")

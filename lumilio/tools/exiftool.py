@@ -52,7 +52,17 @@ _ARGUMENTS = [
 _OUTPUT_LIMIT = 64 * 1024 * 1024
 _FACTS_LIMIT = 256 * 1024
 _MEMORY_LIMIT = 1024 * 1024 * 1024
-_TRIES = 2
+_STOPPED = "exiftool has been stopped"
+_ODD_ANSWERS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    RuntimeError,
+    exiftool.exceptions.ExifToolException,
+)
 
 
 async def version() -> str:
@@ -117,14 +127,14 @@ class ExifTool:
         """
         request = _Request(path=path, extension=_safe_extension(name_hint))
         if self._stopping or self._thread is None or not self._thread.is_alive():
-            raise ToolError("exiftool has been stopped")
+            raise ToolError(_STOPPED)
         self._requests.put(request)
         return await asyncio.wrap_future(request.result)
 
     def _work(self) -> None:
         """The thread that owns exiftool: take what has queued up, answer it, until told to stop."""
         try:
-            while (first := self._requests.get()) is not None and not self._stopping:
+            while (first := self._requests.get()) is not None:
                 self._answer([request for request in self._gather(first) if _claim(request)])
         finally:
             self._end_session()
@@ -144,31 +154,31 @@ class ExifTool:
         while not self._requests.empty():
             request = self._requests.get()
             if request is not None and _claim(request):
-                request.result.set_exception(ToolError("exiftool has been stopped"))
+                request.result.set_exception(ToolError(_STOPPED))
 
     def _answer(self, batch: list[_Request]) -> None:
-        if not batch:
-            return
+        """Answer every request of the batch; read its files one by one if they cannot be read together."""
         try:
-            self._try(batch)
-        except ToolError as exc:
-            if len(batch) > 1:
-                for request in batch:
-                    self._answer([request])
-            else:
-                self._answer_again(batch[0], exc)
+            if batch:
+                self._try(batch)
+        except ToolError:
+            for request in batch:
+                self._answer_alone(request)
+        finally:
+            for request in batch:
+                if not request.result.done():
+                    request.result.set_exception(ToolError("the thread of exiftool came to an end"))
 
-    def _answer_again(self, request: _Request, error: ToolError) -> None:
-        """Once more for one file alone: its first failure may have been a neighbour's or an accident's fault."""
+    def _answer_alone(self, request: _Request) -> None:
         try:
-            if self._stopping:
-                raise error
             self._try([request])
         except ToolError as exc:
             request.result.set_exception(exc)
 
     def _try(self, batch: list[_Request]) -> None:
         """One request to exiftool. Raises ToolError when none of the batch got an answer."""
+        if self._stopping:
+            raise ToolError(_STOPPED)
         links: dict[str, _Request] = {}
         try:
             for request in batch:
@@ -177,12 +187,12 @@ class ExifTool:
                 links[link] = request
             found = self._session_of_now().metadata(list(links), time.monotonic() + self._timeout)
             cleaned = {link: _cleaned(found[link]) for link in links if link in found}
-        except (OSError, ValueError, RecursionError, exiftool.exceptions.ExifToolException) as exc:
-            self._end_session()
-            raise ToolError(f"exiftool gave no usable answer: {exc}") from exc
         except ToolError:
             self._end_session()
             raise
+        except _ODD_ANSWERS as exc:
+            self._end_session()
+            raise ToolError(f"exiftool gave no usable answer: {exc}") from exc
         finally:
             for link in links:
                 Path(link).unlink(missing_ok=True)

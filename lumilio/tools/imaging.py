@@ -12,6 +12,7 @@ method 0 13 ms and 16 KiB, method 4 47 ms and 13 KiB.
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,9 +98,11 @@ def render(path: Path) -> Rendition:
 
 @contextmanager
 def _as_media_errors() -> Iterator[None]:
-    """Pillow tells of damage by a wide choice of exceptions; an ``errno`` is the filesystem's word, not the file's."""
+    """Pillow tells of damage by a wide choice of exceptions; an ``errno`` is the filesystem's word, not the file's.
+    Its warnings are about odd metadata, which exiftool reads anyway."""
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except MemoryError as exc:
         raise MediaOverBudget("decoding needs more memory than a decoder may use") from exc
     except UnidentifiedImageError as exc:

@@ -1,0 +1,222 @@
+"""exiftool as it is installed, on real files and hostile names."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lumilio.errors import ToolError, ToolMissing, ToolTimedOut
+from lumilio.tools import exiftool as owner
+from lumilio.tools.exiftool import ExifTool
+from lumilio.tools.process import output_of
+from tests.conformance.reference import FIXTURES, samples
+from tests.integration.test_decoders import eventually_gone
+
+PICTURE = FIXTURES / "jpeg/testassets-datetimeoriginal-gps.jpg"
+
+
+@pytest.fixture
+async def exiftool() -> AsyncIterator[ExifTool]:
+    async with ExifTool() as running:
+        yield running
+
+
+def running_exiftools() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "exiftool" in " ".join(each.cmdline())]
+
+
+async def test_every_tag_of_the_truth_is_read(exiftool: ExifTool) -> None:
+    async with asyncio.TaskGroup() as group:
+        read = [(each, group.create_task(exiftool.read(each.path, name_hint=each.path.name))) for each in samples()]
+
+    for sample, found in read:
+        tags = found.result()
+        assert {key: tags.get(key) for key in sample.exif} == sample.exif, sample.name
+
+
+async def test_what_is_read_can_be_kept_as_jsonb_and_tells_nothing_of_the_server(exiftool: ExifTool) -> None:
+    for sample in samples():
+        tags = await exiftool.read(sample.path, name_hint=sample.path.name)
+        text = json.dumps(tags, allow_nan=False)
+        assert len(text) <= 256 * 1024
+        assert "\\u0000" not in text
+        assert "SourceFile" not in tags
+        assert not any(key.startswith("System:") for key in tags)
+        assert str(sample.path.parent) not in text
+        assert "lumilio-exiftool-" not in text
+        assert "use -b option" not in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new\nline.jpg",
+        "-ver.jpg",
+        "-execute\n-stay_open\nFalse.jpg",
+        "pipe.jpg|",
+        '"quoted" $HOME `id`.jpg',
+        "é\u202e.JPG",
+    ],
+)
+async def test_hostile_names_reach_nobody(exiftool: ExifTool, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(PICTURE.read_bytes())
+
+    tags = await exiftool.read(path, name_hint=name)
+
+    assert tags["Composite:GPSLongitude"] == -108
+
+
+async def test_a_file_of_nothing_known_says_so_instead_of_raising(exiftool: ExifTool, tmp_path: Path) -> None:
+    path = tmp_path / "random.jpg"
+    path.write_bytes(bytes(range(256)) * 10)
+
+    assert "ExifTool:Error" in await exiftool.read(path, name_hint="random.jpg")
+
+
+async def test_values_that_jsonb_refuses_are_mended(exiftool: ExifTool, tmp_path: Path) -> None:
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(PICTURE.read_bytes())
+    assert await output_of("exiftool", "-Artist=tail\\x00more", "-E", str(path), install="") is not None
+    large = tmp_path / "large.jpg"
+    large.write_bytes(PICTURE.read_bytes())
+    (tmp_path / "text").write_text("x" * 400_000)
+    await output_of("exiftool", f"-XMP-dc:Description<={tmp_path / 'text'}", str(large), install="")
+
+    odd, cut = await asyncio.gather(*(exiftool.read(each, name_hint="a.jpg") for each in (path, large)))
+
+    assert "\0" not in str(odd)
+    assert "XMP-dc:Description" not in cut
+    assert cut["File:ImageWidth"] == 150
+
+
+async def test_calls_that_meet_share_one_process(exiftool: ExifTool) -> None:
+    await asyncio.gather(*(exiftool.read(PICTURE, name_hint="a.jpg") for _ in range(45)))
+
+    assert len(running_exiftools()) == 1
+
+
+async def test_a_killed_exiftool_is_replaced_without_anybody_noticing(exiftool: ExifTool) -> None:
+    await exiftool.read(PICTURE, name_hint="a.jpg")
+    (process,) = running_exiftools()
+
+    process.kill()
+
+    assert (await exiftool.read(PICTURE, name_hint="a.jpg"))["File:ImageWidth"] == 150
+
+
+async def test_an_exiftool_that_hangs_is_killed_and_the_file_read_by_a_new_one() -> None:
+    async with ExifTool(timeout=1.0) as exiftool:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+        (process,) = running_exiftools()
+        process.suspend()
+
+        assert (await exiftool.read(PICTURE, name_hint="a.jpg"))["File:ImageWidth"] == 150
+        await eventually_gone(process.pid)
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A sparse terabyte of empty PNG chunks, which exiftool reads one by one."""
+    path = tmp_path / "endless.png"
+    path.write_bytes((FIXTURES / "png/testassets-density_plot.png").read_bytes()[:33])
+    os.truncate(path, 1 << 40)
+    return path
+
+
+async def test_a_file_that_stalls_exiftool_fails_alone(endless: Path) -> None:
+    async with ExifTool(timeout=1.0) as exiftool:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+        outcomes = await asyncio.gather(
+            *(exiftool.read(each, name_hint="a.jpg") for each in (PICTURE, endless, PICTURE, PICTURE)),
+            return_exceptions=True,
+        )
+
+    assert [type(each) for each in outcomes] == [dict, ToolTimedOut, dict, dict]
+
+
+async def test_a_cancelled_call_harms_nobody(exiftool: ExifTool) -> None:
+    calls = [asyncio.create_task(exiftool.read(PICTURE, name_hint="a.jpg")) for _ in range(40)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+    for call in calls[1::2]:
+        call.cancel()
+
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert all(isinstance(each, dict) for each in outcomes[::2])
+
+
+async def test_stopping_ends_exiftool_at_its_work_and_refuses_what_comes_later(endless: Path) -> None:
+    async with ExifTool() as exiftool:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+        (process,) = running_exiftools()
+        waiting = [asyncio.create_task(exiftool.read(endless, name_hint="a.jpg")) for _ in range(3)]
+        await asyncio.sleep(0)
+
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [ToolError] * 3
+    await eventually_gone(process.pid)
+    with pytest.raises(ToolError, match="stopped"):
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+
+
+async def test_exiftool_does_not_survive_a_daemon_that_was_killed(tmp_path: Path) -> None:
+    script = tmp_path / "daemon.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "import psutil\n"
+        "from lumilio.tools.exiftool import ExifTool\n"
+        "async def main():\n"
+        "    async with ExifTool() as exiftool:\n"
+        "        await exiftool.read(Path(sys.argv[1]), name_hint='a.jpg')\n"
+        "        (child,) = psutil.Process().children()\n"
+        "        print(child.pid, flush=True)\n"
+        "        await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), str(PICTURE), env=environment, stdout=subprocess.PIPE
+    )
+    assert daemon.stdout is not None
+    async with asyncio.timeout(20):
+        pid = int(await daemon.stdout.readline())
+
+    daemon.send_signal(signal.SIGKILL)
+    await daemon.wait()
+
+    await eventually_gone(pid)
+
+
+async def test_a_missing_exiftool_is_named_with_the_command_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(ToolMissing, match="apt-get install libimage-exiftool-perl"):
+        await owner.version()
+    with pytest.raises(ToolMissing, match="apt-get install libimage-exiftool-perl"):
+        async with ExifTool():
+            pass
+
+
+async def test_the_version_is_told() -> None:
+    major, _, minor = (await owner.version()).partition(".")
+
+    assert int(major) >= 12
+    assert minor.isdigit()
+
+
+async def test_a_program_that_hangs_is_killed_and_one_that_fails_is_quoted() -> None:
+    with pytest.raises(ToolTimedOut):
+        await output_of("sleep", "600", install="apt-get install coreutils", timeout=0.2)
+    with pytest.raises(ToolError, match=r"status 2: .*no-such-file"):
+        await output_of("ls", "/no-such-file", install="apt-get install coreutils")
