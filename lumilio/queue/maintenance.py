@@ -18,6 +18,8 @@ from lumilio.queue.producer import DiscardHook, call_discard_hook
 from lumilio.queue.store import depths
 
 _PROMOTE_BATCH = 1000
+_SOONEST = 0.01
+"""Seconds between two looks for due jobs, when one is due that another worker is just promoting."""
 _REMOVE_BATCH = 5000
 _TIDY_INTERVAL = 15.0
 """Seconds between looks at what retention removes and at the depths."""
@@ -63,7 +65,7 @@ class Maintenance:
                 outage.ends()
             except DatabaseUnavailable as exc:
                 pause = outage.begins(exc)
-            await asyncio.sleep(pause * random.uniform(0.9, 1))  # noqa: S311 jitter
+            await asyncio.sleep(pause)
 
     async def _watch(self) -> float:
         """Show life first, so that a worker that slept does not take its own jobs for frozen."""
@@ -73,7 +75,7 @@ class Maintenance:
             async with self._db.session() as session:
                 await claims.heartbeat(session, worker_id=self._worker_id, held=held)
         self._suspects = await self._look_for_lost_workers(previous)
-        return self._settings.heartbeat
+        return _a_little_under(self._settings.heartbeat)
 
     async def _look_for_lost_workers(self, previous: frozenset[int] | None) -> frozenset[int]:
         """Rescue those that were suspect one round ago and are still; returns the suspects of this round.
@@ -117,7 +119,7 @@ class Maintenance:
             if sum(promoted.values()) >= _PROMOTE_BATCH:
                 return 0
             soonest = await session.value("jobs.seconds_to_next_due")
-        return min(self._settings.poll, self._settings.poll if soonest is None else float(soonest) + 0.001)
+        return self._settings.poll if soonest is None else min(self._settings.poll, max(_SOONEST, float(soonest)))
 
     async def _tidy(self) -> float:
         async with self._db.session() as session:
@@ -126,4 +128,9 @@ class Maintenance:
         for queue, state in self._depths_shown | current.keys():
             metrics.QUEUE_DEPTH.labels(queue=queue, state=state.value).set(current.get((queue, state), 0))
         self._depths_shown |= current.keys()
-        return 0.1 if removed >= _REMOVE_BATCH else _TIDY_INTERVAL
+        return 0.1 if removed >= _REMOVE_BATCH else _a_little_under(_TIDY_INTERVAL)
+
+
+def _a_little_under(seconds: float) -> float:
+    """So that the workers do not all look at the same moment."""
+    return seconds * random.uniform(0.9, 1)  # noqa: S311 jitter
