@@ -158,7 +158,8 @@ WITH due AS MATERIALIZED (
 SELECT queue, count(*) AS jobs FROM promoted GROUP BY queue;
 
 -- name: seconds_to_next_due
-SELECT greatest(extract(epoch FROM min(run_at) - now()), 0)::double precision
+-- NULL when nothing waits: no greatest() here, because it ignores NULL.
+SELECT extract(epoch FROM min(run_at) - now())::double precision
 FROM jobs
 WHERE state IN ('scheduled', 'retryable');
 
