@@ -51,7 +51,7 @@ async def accept_upload(
         library.wake_queue(process_asset.QUEUE)
     else:
         await staging.discard(staged)
-    get_log().info("upload.accepted", job_id=enqueued.job_id, upload_id=staged.upload_id, size=staged.size)
+    get_log().debug("upload.accepted", job_id=enqueued.job_id, upload_id=staged.upload_id, size=staged.size)
     return Accepted(job_id=enqueued.job_id)
 
 

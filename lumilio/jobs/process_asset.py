@@ -205,7 +205,7 @@ class ProcessAsset:
             await locations.add_location(tx, asset_id, repository.id, committed)
             if problem is not None:
                 await assets.record_problem(tx, asset_id, problem)
-        get_log().info("asset.committed", asset_id=asset_id, path=committed.path)
+        get_log().debug("asset.committed", asset_id=asset_id, path=committed.path)
         return asset_id
 
     async def _read_facts(
