@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import FileIO
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 
-from lumilio.client.digest import Candidate, FileChanged, FileUnreadable, open_candidate
+from lumilio.client.digest import Candidate, CandidateFile, FileChanged, FileUnreadable
 from lumilio.client.discovery import Address
 from lumilio.client.exchange import ASKED_TO_WAIT, Answer, ConnectionLost, waiting_reason
 from lumilio.client.library import Presence, check_hashes, not_understood, text
@@ -55,7 +54,7 @@ class Transfer:
 class _FileBody(aiohttp.payload.Payload):
     """Exactly the bytes that were hashed, a chunk in memory at a time."""
 
-    def __init__(self, file: FileIO, size: int, advanced: Callable[[int], None], file_name: str) -> None:
+    def __init__(self, file: CandidateFile, size: int, advanced: Callable[[int], None], file_name: str) -> None:
         super().__init__(file, content_type="application/octet-stream")
         self.set_content_disposition("form-data", quote_fields=False, name="file", filename=file_name)
         self._size = size
@@ -72,16 +71,14 @@ class _FileBody(aiohttp.payload.Payload):
         left = self._size or 0
         while left:
             try:
-                chunk = await asyncio.to_thread(self._file.read, min(_CHUNK, left))
-            except OSError as exc:
-                self.failure = FileUnreadable(exc.strerror or str(exc))
-                raise self.failure from exc
-            if not chunk:
-                self.failure = FileChanged()
-                raise self.failure
+                chunk = await self._file.read(min(_CHUNK, left))
+            except (FileChanged, FileUnreadable) as exc:
+                self.failure = exc
+                raise
             await writer.write(chunk)
             left -= len(chunk)
-            self._advanced(len(chunk))
+            if not self._file.closed:
+                self._advanced(len(chunk))
 
 
 class Uploader:
@@ -134,8 +131,8 @@ class Uploader:
         async def exchange(address: Address) -> Answer:
             transfer.sent = 0
             loop = asyncio.get_running_loop()
-            file = await asyncio.to_thread(open_candidate, candidate)
-            with contextlib.closing(file):
+            with contextlib.closing(CandidateFile(candidate)) as file:
+                await file.open()
                 async with asyncio.timeout(STALL_SECONDS) as deadline:
 
                     def advanced(count: int) -> None:

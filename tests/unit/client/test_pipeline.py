@@ -9,7 +9,6 @@ import pytest
 from aiohttp import BodyPartReader, web
 from blake3 import blake3
 
-from lumilio.client.digest import Candidate
 from lumilio.client.discovery import Login
 from lumilio.client.library import check_hashes, probe_library
 from lumilio.client.pipeline import Pipeline, Plan
@@ -392,8 +391,3 @@ async def test_cancelling_leaves_no_task_and_no_open_file(peer: Peer, photos: Pa
     tally, _ = await import_tree(peer, photos)
     assert tally.duplicates > 0
     assert len(peer.stored) == 60
-
-
-def test_a_time_beyond_what_dates_can_say_is_left_out() -> None:
-    candidate = Candidate(path="x", size=0, modified_ns=10**30, content_hash=ContentHash("0" * 64))
-    assert candidate.modified is None
