@@ -13,7 +13,7 @@ run: setup
 	.venv/bin/lumilio up --data data $(ARGS)
 
 # The stamp holds the checkout's path, because an environment cannot be moved.
-.venv/.setup: requirements.txt pyproject.toml .ci/setup $(if $(filter-out $(CURDIR),$(shell cat .venv/.setup 2>&1)),moved)
+.venv/.setup: requirements.txt pyproject.toml .ci/setup $(if $(subst :$(CURDIR):,,:$(shell cat .venv/.setup 2>&1):),moved)
 	.ci/setup
 	echo $(CURDIR) > $@
 
@@ -41,4 +41,4 @@ format: .venv/.setup-dev
 	.venv/bin/ruff check --fix .
 
 bench: .venv/.setup-dev
-	.venv/bin/python -m pytest tests/benchmarks -n 0 --capture=no
+	.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
