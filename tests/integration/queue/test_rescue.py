@@ -102,6 +102,8 @@ async def test_a_job_that_kills_its_process_for_the_last_time_is_discarded_and_t
         await kill(process)
         async with working(db, kind, on_discarded=on_discarded):
             await until(told)
+            async with db.session() as session:  # the hook runs inside the rescue: wait for its commit
+                await session.script("SELECT id FROM jobs FOR UPDATE", what="wait for the rescue")
         assert problems == [await job_of(db, job_id)]
     assert problems[0].state is JobState.DISCARDED
     assert problems[0].errors[-1].code == "queue.worker_died"
