@@ -2,7 +2,7 @@
 # make test   set up and run the whole gate
 export PYTHON
 compile = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-annotate --no-header $(UPGRADE) pyproject.toml --extra build
+	--no-annotate --no-header $(UPGRADE)
 
 .PHONY: setup run test lock format bench moved
 .DELETE_ON_ERROR:
@@ -13,13 +13,13 @@ run: setup
 	.venv/bin/lumilio up --data data $(ARGS)
 
 # The stamp holds the checkout's path, because an environment cannot be moved.
-.venv/.setup: requirements.txt pyproject.toml .ci/setup $(if $(subst :$(CURDIR):,,:$(shell cat .venv/.setup 2>&1):),moved)
+.venv/.setup: requirements.txt requirements-build.txt pyproject.toml .ci/setup $(if $(subst :$(CURDIR):,,:$(shell cat .venv/.setup 2>&1):),moved)
 	.ci/setup
 	echo $(CURDIR) > $@
 
 .venv/.setup-dev: .venv/.setup requirements-dev.txt
 	.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-		--use-pep517 --requirement requirements-dev.txt
+		--no-build-isolation --requirement requirements-dev.txt
 	touch $@
 
 test: .venv/.setup-dev
@@ -33,8 +33,9 @@ test: .venv/.setup-dev
 
 # UPGRADE=--upgrade takes the newest versions, else what is locked stays.
 lock: .venv/.setup-dev
-	$(compile) --output-file requirements.txt
-	$(compile) --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(compile) pyproject.toml --output-file requirements.txt
+	$(compile) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(compile) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
 
 format: .venv/.setup-dev
 	.venv/bin/ruff format .
