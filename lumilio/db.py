@@ -27,7 +27,6 @@ _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 _WORTH_RETRYING = (
     OSError,
     TimeoutError,
-    asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
@@ -81,9 +80,29 @@ def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except _WORTH_RETRYING as exc:
-        raise DatabaseUnavailable(f"{what}: {exc or type(exc).__name__}") from exc
+        raise DatabaseUnavailable(f"{what}: {str(exc) or type(exc).__name__}") from exc
+    except asyncpg.InterfaceError as exc:
+        # asyncpg says both "connection is closed" and "you called me wrongly" by this class.
+        if any(word in str(exc) for word in ("closed", "closing", "released")):
+            raise DatabaseUnavailable(f"{what}: {exc}") from exc
+        raise DatabaseError(f"{what}: {exc}") from exc
     except asyncpg.PostgresError as exc:
         raise DatabaseError(f"{what}: {exc}") from exc
+
+
+@asynccontextmanager
+async def _transaction(connection: "AsyncpgConnection[Any] | PoolConnectionProxy[Any]") -> AsyncIterator[None]:
+    transaction = connection.transaction()
+    with _translated("begin"):
+        await transaction.start()
+    try:
+        yield
+    except BaseException:
+        with suppress(*_WORTH_RETRYING, asyncpg.InterfaceError):
+            await transaction.rollback()
+        raise
+    with _translated("commit"):
+        await transaction.commit()
 
 
 class Tx:
@@ -134,7 +153,7 @@ class Tx:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A nested transaction: an exception inside undoes only what happened inside."""
-        async with self._connection.transaction():
+        async with _transaction(self._connection):
             yield
 
 
@@ -168,18 +187,8 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Tx]:
         """A transaction that commits when the block ends and rolls back when it raises."""
-        async with self._acquired() as connection:
-            with _translated("transaction"):
-                transaction = connection.transaction()
-                await transaction.start()
-            try:
-                yield Tx(connection)
-            except BaseException:
-                with suppress(*_WORTH_RETRYING):
-                    await transaction.rollback()
-                raise
-            with _translated("commit"):
-                await transaction.commit()
+        async with self._acquired() as connection, _transaction(connection):
+            yield Tx(connection)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Tx]:
@@ -194,7 +203,7 @@ class Database:
         try:
             yield connection
         finally:
-            with suppress(*_WORTH_RETRYING):
+            with suppress(*_WORTH_RETRYING, asyncpg.InterfaceError):
                 await self._pool.release(connection, timeout=10)
 
     async def rows(self, query: str, *args: object) -> Sequence[Row]:
@@ -227,8 +236,12 @@ class Database:
         try:
             yield Listener(connection)
         finally:
-            with suppress(*_WORTH_RETRYING):
+            with suppress(*_WORTH_RETRYING, asyncpg.InterfaceError):
                 await connection.close(timeout=5)
+
+
+async def _keep_as_it_is(_connection: "AsyncpgConnection[Any]") -> None:
+    """Nothing leaves settings or locks on a pooled connection, so the reset's round trip would be for nothing."""
 
 
 async def _prepare_connection(connection: "AsyncpgConnection[Any]") -> None:
@@ -249,6 +262,7 @@ async def open_database(
             command_timeout=command_timeout,
             timeout=30,
             init=_prepare_connection,
+            reset=_keep_as_it_is,
         )
     try:
         yield Database(pool, address)

@@ -31,6 +31,7 @@ LumilioError                        internal.error
 │   └── DecoderCrashed              tool.decoder_crashed
 ├── QueueError                      queue.error
 │   ├── JobKindUnknown              queue.kind_unknown
+│   ├── JobTimedOut                 queue.timed_out
 │   └── JobArgsInvalid              queue.args_invalid
 ├── RequestError                    request.invalid
 │   ├── Unauthenticated             auth.unauthenticated
@@ -241,9 +242,17 @@ class QueueError(LumilioError):
 
 
 class JobKindUnknown(QueueError):
-    """No job kind of that name is registered."""
+    """No job kind of that name is registered here; a newer daemon may know it."""
 
     code = "queue.kind_unknown"
+    retryable = True
+
+
+class JobTimedOut(QueueError):
+    """An attempt took longer than its kind may take."""
+
+    code = "queue.timed_out"
+    retryable = True
 
 
 class JobArgsInvalid(QueueError):

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lumilio import metrics
-from lumilio.errors import JobArgsInvalid, JobKindUnknown, ToolTimedOut
+from lumilio.errors import JobArgsInvalid, JobKindUnknown, JobTimedOut
 from lumilio.log import bind_context, get_log
 from lumilio.queue import policy
 from lumilio.queue.claims import ClaimedJob
@@ -51,7 +51,7 @@ async def _work(job: ClaimedJob, kind: JobKind[Any] | None) -> Mapping[str, obje
             return await kind.work(context, args)
     except TimeoutError as exc:
         if limit.expired():
-            raise ToolTimedOut(f"the attempt took longer than {kind.timeout:g} s and was stopped") from exc
+            raise JobTimedOut(f"the attempt took longer than {kind.timeout:g} s and was stopped") from exc
         raise
 
 
