@@ -78,8 +78,7 @@ class JsonLines:
         self._write({"event": "notice", "message": text})
 
     def refresh(self, tally: Tally) -> None:
-        """Nothing moves in JSON; what has been written becomes visible."""
-        self._out.flush()
+        """Nothing moves in JSON."""
 
     def quiet(self) -> None:
         """Nothing to give back."""
@@ -89,10 +88,10 @@ class JsonLines:
         sums = asdict(tally)
         del sums["failures"], sums["transfers"]
         self._write({"event": "summary", **sums, **asdict(ending)})
-        self._out.flush()
 
     def _write(self, members: dict[str, object]) -> None:
         self._out.write(json.dumps(members) + "\n")
+        self._out.flush()
 
 
 class Terminal:
@@ -213,10 +212,9 @@ def summary_lines(tally: Tally, ending: Ending) -> list[str]:
     elif tally.sent == 0 and tally.all_there and ending.end is End.FINISHED:
         lines = [f"nothing to send of {tally.expected_files:,} files ({_duration(ending.seconds)})"]
     else:
-        rate = tally.sent_bytes / ending.seconds if ending.seconds > 0 else 0
         lines = [
             f"sent {tally.sent:,} of {tally.expected_files:,} files, {decimal(tally.sent_bytes)}"
-            f" in {_duration(ending.seconds)} ({decimal(int(rate))}/s)"
+            f" in {_duration(ending.seconds)}"
         ]
     rows = [
         (tally.duplicates, "already there"),
