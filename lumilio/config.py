@@ -8,14 +8,17 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from lumilio.errors import ConfigError
 
 SYSTEM_CONFIG = Path("/etc/lumilio/lumilio.toml")
+SECRET_BEARING = frozenset({"url"})
+"""Keys whose refused value is not repeated: it may hold the very password for which it was refused."""
 
 
 class Section(BaseModel):
@@ -69,12 +72,23 @@ class DatabaseSettings(Section):
     @field_validator("url")
     @classmethod
     def _is_postgres_without_password(cls, url: str) -> str:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            parameters = parse_qs(parts.query, keep_blank_values=True)
+            password = parts.password
+        except ValueError as exc:
+            raise ValueError(f"a URL that begins with postgresql://, but: {exc}") from exc
         if url and parts.scheme not in {"postgresql", "postgres"}:
             raise ValueError("a URL that begins with postgresql://")
-        if parts.password is not None:
+        if password is not None or "password" in parameters:
             raise ValueError("a URL without a password; write it to a file and name that in database.password_file")
         return url
+
+    @model_validator(mode="after")
+    def _password_has_a_server(self) -> Self:
+        if self.password_file and not self.url:
+            raise ValueError("password_file only together with url: the embedded cluster has no password")
+        return self
 
 
 class IngestSettings(Section):
@@ -200,7 +214,7 @@ def load_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | 
     try:
         config = Config.model_validate(values)
     except ValidationError as exc:
-        raise ConfigError("\n".join(_fault(source, values, error) for error in exc.errors())) from exc
+        raise ConfigError("\n".join(_fault(source, values, overrides or {}, error) for error in exc.errors())) from None
     return config
 
 
@@ -213,9 +227,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
 
 
-def _fault(source: Path, values: Mapping[str, Any], error: Any) -> str:
+def _fault(
+    file: Path, values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]], error: ErrorDetails
+) -> str:
     location = [str(part) for part in error["loc"]]
     key = ".".join(location)
+    is_option = len(location) == 2 and location[1] in overrides.get(location[0], {})
+    source = "command line" if is_option else str(file)
     if error["type"] == "extra_forbidden":
         known = Config.model_fields
         if len(location) > 1 and (section := known.get(location[0])) and section.annotation is not None:
@@ -225,7 +243,9 @@ def _fault(source: Path, values: Mapping[str, Any], error: Any) -> str:
     for part in location:
         found = found.get(part) if isinstance(found, Mapping) else None
     expected = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    shown = "" if isinstance(found, Mapping) else f" {found!r}:"
+    if error["type"] == "model_type":
+        expected = f"a table: [{key}]"
+    shown = "" if isinstance(found, Mapping) or location[-1] in SECRET_BEARING else f" {found!r}:"
     return f"{source}: {key}:{shown} expected {expected}"
 
 
