@@ -23,13 +23,15 @@ KEYS = frozenset(
 
 _OWN = frozenset({"event", "level", "timestamp", "exc_info", "stack_info", "exception"})
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
-_CONTROL |= dict.fromkeys((0x0A, 0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
+_CONTROL |= dict.fromkeys((0x0A, 0x2028, 0x2029), " ")
+_CONTROL |= dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
+_CONTROL |= dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 Log = structlog.stdlib.BoundLogger
 
 
 def printable(text: str) -> str:
-    """``text`` without control characters and without marks that turn the writing direction."""
+    """``text`` as one line without control characters, marks that turn the writing direction, and lone surrogates."""
     return text.translate(_CONTROL)
 
 
@@ -100,5 +102,6 @@ def _neutralise(_logger: object, _method: str, event: MutableMapping[str, Any]) 
     for key, value in event.items():
         if key.startswith("_") or isinstance(value, bool | int | float) or value is None:
             continue
-        event[key] = str(value) if key == "exception" else printable(str(value))
+        lines = str(value).split("\n") if key == "exception" else [str(value)]
+        event[key] = "\n".join(printable(line) for line in lines)
     return event
