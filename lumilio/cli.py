@@ -1,11 +1,12 @@
 """The ``lumilio`` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from lumilio import __version__
-from lumilio.errors import LumilioError
+from lumilio.errors import ConfigError, LumilioError
 from lumilio.log import printable
 
 USAGE_ERROR = 2
@@ -29,19 +30,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 for success, 1 for failure, 2 for wrong usage or configuration."""
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
     except LumilioError as exc:
         sys.stderr.write(f"lumilio: {printable_lines(str(exc))}\n")
-        return USAGE_ERROR if exc.code.startswith("config.") else 1
+        return USAGE_ERROR if isinstance(exc, ConfigError) else 1
     except ExceptionGroup as group:
         expected, unexpected = group.split(LumilioError)
         if unexpected is not None or expected is None:
             raise
-        for failure in _leaves(expected):
+        failures = _leaves(expected)
+        for failure in failures:
             sys.stderr.write(f"lumilio: {printable_lines(str(failure))}\n")
-        return 1
+        return USAGE_ERROR if all(isinstance(failure, ConfigError) for failure in failures) else 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def printable_lines(text: str) -> str:

@@ -1,6 +1,7 @@
 """``lumilio config``: make a configuration file, and show what is in effect."""
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -34,8 +35,12 @@ def run_init(args: argparse.Namespace) -> int:
         return 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if args.force and path.exists():
-            path.replace(path.with_name(f"{path.name}.old"))
+    except OSError as exc:
+        sys.stderr.write(f"lumilio: {path.parent} cannot be made: {exc.strerror}\n")
+        return 1
+    try:
+        if args.force:
+            _set_aside(path)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
@@ -46,6 +51,19 @@ def run_init(args: argparse.Namespace) -> int:
         return 1
     print(f"wrote {path}; check it with: lumilio check --config {path}")
     return 0
+
+
+def _set_aside(path: Path) -> None:
+    """Give an existing file the first free name of .old, .old.1, .old.2 …"""
+    for number in itertools.count():
+        try:
+            path.with_name(f"{path.name}.old{f'.{number}' if number else ''}").hardlink_to(path)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            return
+        path.unlink()
+        return
 
 
 def run_show(args: argparse.Namespace) -> int:
