@@ -24,7 +24,7 @@ ADMIN_NAME = "admin"
 
 
 def prepare_data_directory(directory: Path) -> None:
-    """Make the data directory and the one for secrets, for this user only. Raises ConfigError."""
+    """Make the data directory, and in it the one for secrets, for this user only. Raises ConfigError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "secrets").mkdir(mode=0o700, exist_ok=True)
@@ -38,11 +38,15 @@ def write_private(path: Path, data: bytes) -> None:
     """Write a file that only this user may read, durably and in one step."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(parent)
