@@ -4,7 +4,7 @@ import asyncio
 import base64
 import binascii
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import UUID
@@ -28,6 +28,7 @@ from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import AssetDetail, Position, SortKey, SortOrder
 from lumilio.errors import Conflict, NotFound, RequestError
 from lumilio.jobs import process_asset, render_asset, settle_trash
+from lumilio.jobs.find_known import find_known
 from lumilio.model import AssetId, MediaKind, parse_content_hash
 from lumilio.queue import store
 from lumilio.storage import derivatives
@@ -38,7 +39,7 @@ CACHE_ORIGINAL = "private, no-cache"
 
 
 class ListQuery(Body):
-    """Query of a listing; `cursor` is a previous answer's `next_cursor`, with the same other parameters."""
+    """Query of a listing; `cursor` is a previous answer's `next_cursor`, with the same sort, order and type."""
 
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     cursor: Annotated[str, Field(max_length=512)] | None = None
@@ -71,19 +72,25 @@ async def list_assets(request: web.Request) -> web.Response:
 
 
 def _cursor(query: ListQuery, end: Position) -> str:
-    parts = [query.sort.value, end.value.isoformat(), str(end.asset_id)]
+    parts = [*_listing(query), end.value.isoformat(), str(end.asset_id)]
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
+
+
+def _listing(query: ListQuery) -> list[str]:
+    return [query.sort.value, query.order.value, query.type.value if query.type else ""]
 
 
 def _position(query: ListQuery) -> Position:
     text = query.cursor or ""
     try:
-        sort, value, asset_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        position = Position(value=datetime.fromisoformat(value), asset_id=UUID(asset_id))
-    except (binascii.Error, ValueError, TypeError, AttributeError) as exc:
+        *listing, value, asset_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), b"-_", validate=True))
+        at = datetime.fromisoformat(value)
+        is_sortable = (at.tzinfo is None) == (query.sort is SortKey.CAPTURED)
+        position = Position(value=at if at.tzinfo is None else at.astimezone(UTC), asset_id=UUID(asset_id))
+    except (binascii.Error, ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise RequestError("the cursor is not one that this server gave out; start again without it") from exc
-    if sort != query.sort or (position.value.tzinfo is None) != (query.sort is SortKey.CAPTURED):
-        raise RequestError("the cursor belongs to another sort; start again without it")
+    if listing != _listing(query) or not is_sortable:
+        raise RequestError("the cursor belongs to another sort, order or type; start again without it")
     return position
 
 
@@ -172,8 +179,9 @@ async def check_assets(request: web.Request) -> web.Response:
     body = await body_of(request, CheckBody)
     owner_id = caller_of(request).user_id
     hashes = [parse_content_hash(text) for text in body.hashes]
-    async with context_of(request).library.db.session() as session:
-        known = await assets.known_hashes(session, owner_id, hashes)
+    library = context_of(request).library
+    known = await find_known(library, owner_id, hashes)
+    async with library.db.session() as session:
         unknown = {digest: process_asset.key(owner_id, digest) for digest in hashes if digest not in known}
         live = await store.live_ids(session, process_asset.KIND, list(unknown.values()))
     results = []

@@ -55,6 +55,15 @@ class KnownAsset:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KnownFile:
+    """Bytes that an asset has, ``size`` of them; whether they are there is for the disk to say."""
+
+    content_hash: ContentHash
+    asset_id: AssetId
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewAsset:
     """What an insert needs. ``facts`` must have a media type and a capture time."""
 
@@ -115,10 +124,13 @@ async def find_by_hash(tx: Tx, owner_id: UserId, content_hash: ContentHash) -> K
     return KnownAsset(id=AssetId(row["id"]), state=ProcessingState(row["state"]), trashed=row["trashed_at"] is not None)
 
 
-async def known_hashes(tx: Tx, owner_id: UserId, hashes: Sequence[ContentHash]) -> Mapping[ContentHash, AssetId]:
-    """Which of the hashes the owner has, with the asset of each."""
-    rows = await tx.rows("assets.known_hashes", owner_id, [bytes.fromhex(digest) for digest in hashes])
-    return {ContentHash(row["content_hash"].hex()): AssetId(row["id"]) for row in rows}
+async def known_files(tx: Tx, owner_id: UserId, hashes: Sequence[ContentHash]) -> Sequence[KnownFile]:
+    """Which of the hashes the owner has, in the trash or not."""
+    rows = await tx.rows("assets.known_files", owner_id, [bytes.fromhex(digest) for digest in hashes])
+    return [
+        KnownFile(content_hash=ContentHash(row["content_hash"].hex()), asset_id=AssetId(row["id"]), size=row["size"])
+        for row in rows
+    ]
 
 
 async def add_asset(tx: Tx, asset: NewAsset) -> AssetId | None:

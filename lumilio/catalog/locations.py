@@ -1,9 +1,9 @@
 """Rows of locations, and of what stat said about the files there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lumilio.db import Tx
+from lumilio.db import Row, Tx
 from lumilio.model import AssetId, ContentHash, LocationId, LocationState, PlacedFile, RepoPath, RepositoryId
 
 
@@ -26,17 +26,27 @@ class Location:
 
 async def locations_of(tx: Tx, asset_id: AssetId) -> Sequence[Location]:
     """All places of an asset, oldest first."""
-    return [
-        Location(
-            id=LocationId(row["id"]),
-            asset_id=AssetId(row["asset_id"]),
-            repository_id=RepositoryId(row["repository_id"]),
-            path=RepoPath(row["path"]),
-            state=LocationState(row["state"]),
-            trash_path=RepoPath(row["trash_path"]) if row["trash_path"] is not None else None,
-        )
-        for row in await tx.rows("locations.of_asset", asset_id)
-    ]
+    return [_location(row) for row in await tx.rows("locations.of_asset", asset_id)]
+
+
+async def locations_of_many(tx: Tx, asset_ids: Sequence[AssetId]) -> Mapping[AssetId, Sequence[Location]]:
+    """All places of several assets, oldest first."""
+    found: dict[AssetId, list[Location]] = {}
+    for row in await tx.rows("locations.of_assets", asset_ids):
+        location = _location(row)
+        found.setdefault(location.asset_id, []).append(location)
+    return found
+
+
+def _location(row: Row) -> Location:
+    return Location(
+        id=LocationId(row["id"]),
+        asset_id=AssetId(row["asset_id"]),
+        repository_id=RepositoryId(row["repository_id"]),
+        path=RepoPath(row["path"]),
+        state=LocationState(row["state"]),
+        trash_path=RepoPath(row["trash_path"]) if row["trash_path"] is not None else None,
+    )
 
 
 async def add_location(tx: Tx, asset_id: AssetId, repository_id: RepositoryId, record: PlacedFile) -> None:

@@ -1,8 +1,8 @@
 -- name: by_hash
 SELECT id, state, trashed_at FROM assets WHERE owner_id = $1 AND content_hash = $2;
 
--- name: known_hashes
-SELECT content_hash, id FROM assets WHERE owner_id = $1 AND content_hash = ANY ($2::bytea[]);
+-- name: known_files
+SELECT content_hash, id, size FROM assets WHERE owner_id = $1 AND content_hash = ANY ($2::bytea[]);
 
 -- name: insert
 INSERT INTO assets (

@@ -1,6 +1,10 @@
 -- name: of_asset
 SELECT id, asset_id, repository_id, path, state, trash_path FROM locations WHERE asset_id = $1 ORDER BY created_at, id;
 
+-- name: of_assets
+SELECT id, asset_id, repository_id, path, state, trash_path FROM locations WHERE asset_id = ANY ($1::uuid[])
+ORDER BY created_at, id;
+
 -- name: insert
 INSERT INTO locations (asset_id, repository_id, path) VALUES ($1, $2, $3)
 ON CONFLICT (repository_id, path) WHERE state = 'present' DO NOTHING
