@@ -4,8 +4,8 @@ from aiohttp import web
 
 from lumilio.api import assets, auth, ops, schemas, tasks, upload
 from lumilio.api.context import CONTEXT, Access, Context
-from lumilio.api.middleware import add_headers, decide_access, observe, translate_errors
-from lumilio.api.openapi import serve
+from lumilio.api.middleware import add_headers, check_expectation, decide_access, observe, translate_errors
+from lumilio.api.openapi import DOCUMENT, document, openapi_document
 from lumilio.api.routes import Route, RouteHandler
 
 V1 = "/api/v1"
@@ -17,32 +17,34 @@ def _route(method: str, path: str, handler: RouteHandler, access: Access, **more
     return Route(method=method, path=path, handler=handler, access=access, **more)  # type: ignore[arg-type]
 
 
-_PUBLIC, _USER, _ADMIN = Access.PUBLIC, Access.USER, Access.ADMIN
+_PUBLIC, _GUEST, _USER, _ADMIN = Access.PUBLIC, Access.GUEST, Access.USER, Access.ADMIN
 
 ROUTES: tuple[Route, ...] = (
     _route("POST", f"{V1}/auth/login", auth.login, _PUBLIC, body=schemas.LoginBody, answers={200: schemas.Tokens}),
     _route("POST", f"{V1}/auth/refresh", auth.refresh, _PUBLIC, body=schemas.RefreshBody,
            answers={200: schemas.Tokens}),
-    _route("GET", f"{V1}/assets", assets.list_assets, _USER, query=assets.ListQuery, answers={200: schemas.AssetItems}),
-    _route("POST", f"{V1}/assets", upload.upload_asset, _USER, multipart=True,
+    _route("GET", f"{V1}/assets", assets.list_assets, _GUEST, query=assets.ListQuery,
+           answers={200: schemas.AssetItems}),
+    _route("POST", f"{V1}/assets", upload.upload_asset, _USER, multipart="one",
            answers={202: schemas.Upload, 200: schemas.Upload}),
-    _route("POST", f"{V1}/assets/batch", upload.upload_batch, _USER, multipart=True,
+    _route("POST", f"{V1}/assets/batch", upload.upload_batch, _USER, multipart="many",
            answers={200: schemas.BatchResults}),
     _route("POST", f"{V1}/assets/check", assets.check_assets, _USER, body=schemas.CheckBody,
            answers={200: schemas.CheckResults}),
-    _route("GET", f"{V1}/assets/{{asset_id}}", assets.get_asset, _USER, answers={200: schemas.AssetDocument}),
+    _route("GET", f"{V1}/assets/{{asset_id}}", assets.get_asset, _GUEST, answers={200: schemas.AssetDocument}),
     _route("DELETE", f"{V1}/assets/{{asset_id}}", assets.delete_asset, _USER, answers={204: None}),
     _route("POST", f"{V1}/assets/{{asset_id}}/restore", assets.restore_asset, _USER,
            answers={200: schemas.AssetDocument}),
-    _route("GET", f"{V1}/assets/{{asset_id}}/thumbnail", assets.get_thumbnail, _USER, query=assets.ThumbnailQuery,
+    _route("GET", f"{V1}/assets/{{asset_id}}/thumbnail", assets.get_thumbnail, _GUEST, query=assets.ThumbnailQuery,
            answers={200: "image/webp", 206: "image/webp", 304: None}),
-    _route("GET", f"{V1}/assets/{{asset_id}}/original", assets.get_original, _USER,
+    _route("GET", f"{V1}/assets/{{asset_id}}/original", assets.get_original, _GUEST,
            answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
-    _route("GET", f"{V1}/tasks", tasks.list_tasks, _USER, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
-    _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _USER, answers={200: schemas.Task}),
+    _route("GET", f"{V1}/tasks", tasks.list_tasks, _GUEST, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
+    _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _GUEST, answers={200: schemas.Task}),
     _route("GET", "/health/live", ops.live, _PUBLIC, answers={200: schemas.Health}),
     _route("GET", "/health/ready", ops.ready, _PUBLIC, answers={200: schemas.Health, 503: schemas.Health}),
     _route("GET", "/metrics", ops.expose_metrics, _ADMIN, answers={200: "text/plain"}),
+    _route("GET", f"{V1}/openapi.json", openapi_document, _PUBLIC, answers={200: "application/json"}),
     _route("GET", "/docs", ops.docs_page, _PUBLIC, answers={200: "text/html"}),
     _route("GET", "/docs/{name}", ops.docs_file, _PUBLIC, answers={200: "application/octet-stream"}),
 )  # fmt: skip
@@ -56,8 +58,9 @@ def build_app(context: Context) -> web.Application:
     )
     app[CONTEXT] = context
     app.on_response_prepare.append(add_headers)
-    own = _route("GET", f"{V1}/openapi.json", serve(ROUTES), _PUBLIC, answers={200: "application/json"})
-    for route in (*ROUTES, own):
-        added = app.router.add_route(route.method, route.path, route.handler)
-        access[added] = route.access
+    app[DOCUMENT] = document(ROUTES)
+    for route in ROUTES:
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            added = app.router.add_route(method, route.path, route.handler, expect_handler=check_expectation)
+            access[added] = route.access
     return app

@@ -20,13 +20,13 @@ async def login(request: web.Request) -> web.Response:
     context = context_of(request)
     body = await body_of(request, LoginBody)
     keys = (f"account {body.username.casefold()}", f"address {request.remote}")
-    context.throttle.check(*keys)
+    began = context.throttle.begin(*keys)
     async with context.library.db.session() as session:
         found = await users.find_login(session, body.username)
     if not await context.passwords.matches(body.password, found[1] if found else None) or found is None:
-        context.throttle.record_failure(*keys)
         get_log().warning("login.refused", name=printable(body.username), client=request.remote)
         raise CredentialsInvalid("user name or password is wrong")
+    context.throttle.succeed(began, *keys)
     async with context.library.db.transaction() as tx:
         await users.forget_expired_tokens(tx)
         tokens = await _issue(context, tx, found[0], uuid.uuid4())

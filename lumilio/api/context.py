@@ -1,7 +1,7 @@
 """What handlers may use, and how they read requests and write answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -17,16 +17,14 @@ from lumilio.jobs.library import Library
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.tokens import Caller, TokenSigner
 
-CHUNK_BYTES = 1 << 20
-"""Bytes of a request body held at a time."""
-
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class Access(StrEnum):
-    """Who may call a route."""
+    """Who may call a route: everybody, every account, every account that may change things, administrators."""
 
     PUBLIC = "public"
+    GUEST = "guest"
     USER = "user"
     ADMIN = "admin"
 
@@ -65,8 +63,14 @@ async def body_of(request: web.Request, model: type[Model]) -> Model:
     """The JSON body, checked. Raises RequestError and MediaTypeUnsupported."""
     if request.content_type != "application/json":
         raise MediaTypeUnsupported(f"{request.content_type!r} instead of application/json")
-    async with asyncio.timeout(context_of(request).config.server.request_timeout_seconds):
-        text = await request.read()
+    timeout = context_of(request).config.server.request_timeout_seconds
+    try:
+        async with asyncio.timeout(timeout):
+            text = await request.read()
+    except TimeoutError as exc:
+        raise RequestError(f"nothing was received for {timeout} s; send it again") from exc
+    except web.RequestPayloadError as exc:
+        raise RequestError(f"the body is malformed: {str(exc)[:200]}") from exc
     return _checked(lambda: model.model_validate_json(text))
 
 
@@ -100,16 +104,3 @@ def id_of(request: web.Request, name: str) -> UUID:
 def answer(model: BaseModel, *, status: int = 200) -> web.Response:
     """A JSON answer."""
     return web.Response(text=model.model_dump_json(), status=status, content_type="application/json")
-
-
-async def chunks_of(reader: Callable[[int], Any], timeout: float) -> AsyncIterator[bytes]:
-    """A body in chunks; a client that is silent for ``timeout`` seconds is given up. Raises RequestError."""
-    while True:
-        try:
-            async with asyncio.timeout(timeout):
-                chunk: bytes = await reader(CHUNK_BYTES)
-        except TimeoutError as exc:
-            raise RequestError(f"nothing was received for {timeout:g} s; send the file again") from exc
-        if not chunk:
-            return
-        yield chunk

@@ -1,20 +1,23 @@
 """What happens to every request: an id, the access decision, errors as problem documents, headers, metrics."""
 
+import inspect
 import re
 import secrets
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 from lumilio import metrics
 from lumilio.api.context import CALLER, REQUEST_ID, Access, context_of
 from lumilio.api.schemas import ProblemDocument
 from lumilio.errors import (
+    ClientError,
     Forbidden,
     LumilioError,
+    MediaError,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
@@ -26,12 +29,29 @@ from lumilio.model import Role
 from lumilio.tools.tokens import Caller
 
 SECURITY_HEADERS = {
+    "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTINUE = "100-continue"
+
+_ROLES: Mapping[Access, frozenset[Role]] = {
+    Access.GUEST: frozenset({Role.GUEST, Role.USER, Role.ADMIN}),
+    Access.USER: frozenset({Role.USER, Role.ADMIN}),
+    Access.ADMIN: frozenset({Role.ADMIN}),
+}
+_TOLD = (RequestError, MediaError, ClientError)
+"""Errors whose message is about what the client sent. Messages of the others name the server's paths and addresses."""
+
+
+def _detail(error: LumilioError) -> str:
+    if isinstance(error, _TOLD) or type(error) is LumilioError:
+        return str(error)
+    meaning = (inspect.getdoc(type(error)) or error.code).split("\n\n")[0].replace("\n", " ")
+    return f"{meaning} The log has the details."
 
 
 def problem(error: LumilioError, request_id: str | None) -> ProblemDocument:
@@ -41,7 +61,7 @@ def problem(error: LumilioError, request_id: str | None) -> ProblemDocument:
         title=HTTPStatus(error.status).phrase,
         status=error.status,
         code=error.code,
-        detail=str(error),
+        detail=_detail(error),
         request_id=request_id,
         errors=[str(item) for item in listed] if isinstance(listed, list) else None,
     )
@@ -52,8 +72,9 @@ def problem_response(error: LumilioError, request_id: str | None) -> web.Respons
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="lumilio"'
-    if "retry_after" in error.details:
-        headers["Retry-After"] = str(error.details["retry_after"])
+    for detail, header in (("retry_after", "Retry-After"), ("allow", "Allow")):
+        if detail in error.details:
+            headers[header] = str(error.details[detail])
     return web.Response(
         text=problem(error, request_id).model_dump_json(exclude_none=True),
         status=error.status,
@@ -89,6 +110,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     """Signal handler: streamed answers get these headers too, before they start."""
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "Lumilio"
     if REQUEST_ID in request:
         response.headers["X-Request-ID"] = request[REQUEST_ID]
 
@@ -100,7 +122,7 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
     try:
         return await handler(request)
     except LumilioError as exc:
-        if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        if exc.status >= HTTPStatus.INTERNAL_SERVER_ERROR or not isinstance(exc, _TOLD):
             get_log().warning("request.failed", path=request.path, code=exc.code, error=exc)
         return problem_response(exc, request_id)
     except web.HTTPException as exc:
@@ -119,7 +141,8 @@ def _from_aiohttp(error: web.HTTPException, request: web.Request) -> LumilioErro
         case HTTPStatus.NOT_FOUND:
             return NotFound(f"{request.path!r} does not exist")
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            return MethodNotAllowed(f"{request.method} is not possible here")
+            allowed = error.headers.get("Allow", "")
+            return MethodNotAllowed(f"{request.method} is not possible here", details={"allow": allowed})
         case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return PayloadTooLarge("the body is too large")
         case _:
@@ -139,13 +162,28 @@ def decide_access(access: Mapping[web.AbstractRoute, Access]) -> web.middleware:
             raise Forbidden("this route has no access decision")
         if needed is not Access.PUBLIC:
             caller = _caller(request)
-            if needed is Access.ADMIN and caller.role is not Role.ADMIN:
-                raise Forbidden("only an administrator may do this")
+            if caller.role not in _ROLES[needed]:
+                raise Forbidden(f"the role {caller.role.value!r} may not do this")
             request[CALLER] = caller
             bind_context(user_id=caller.user_id)
+        await _invite_body(request)
         return await handler(request)
 
     return middleware
+
+
+async def check_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Called before the middlewares when a client asks leave to send its body: that waits for the access decision."""
+    expected = request.headers.get("Expect", "")
+    if expected.lower() == _CONTINUE:
+        return None
+    return problem_response(RequestError(f"the expectation {expected!r} is not understood"), None)
+
+
+async def _invite_body(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() == _CONTINUE and request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
 
 
 def _caller(request: web.Request) -> Caller:

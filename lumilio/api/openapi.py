@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -11,20 +11,19 @@ from pydantic.json_schema import models_json_schema
 
 from lumilio import __version__
 from lumilio.api.context import Access
-from lumilio.api.routes import Route
+from lumilio.api.routes import Files, Route
 from lumilio.api.schemas import ProblemDocument
 
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 _JSON = "application/json"
-_MULTIPART = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {
-        "repository_id": {"type": "string", "format": "uuid"},
-        "file": {"type": "string", "format": "binary"},
-    },
-}
+_BINARY = {"type": "string", "format": "binary"}
+_FILE_HEADERS = (
+    ("X-Content-Hash", "BLAKE3 of the file, 64 hexadecimal digits: refused when the bytes differ"),
+    ("X-File-Modified", "RFC 3339: when the file was last modified; outside 1678 to 2261 it counts as unknown"),
+)
+
+DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 
 
 def document(routes: Sequence[Route]) -> dict[str, Any]:
@@ -79,11 +78,30 @@ def _operation(route: Route, names: dict[Any, Any]) -> dict[str, Any]:
     }
     if route.access is not Access.PUBLIC:
         operation["security"] = [{"bearer": []}]
-    if route.multipart:
-        operation["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": _MULTIPART}}}
+    if route.multipart is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": _multipart(route.multipart)}},
+        }
     elif route.body is not None:
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": names[route.body]}}}
     return operation
+
+
+def _multipart(files: Files) -> dict[str, Any]:
+    match files:
+        case "one":
+            file: dict[str, Any] = _BINARY
+        case "many":
+            told = "; ".join(f"{name}: {text}" for name, text in _FILE_HEADERS)
+            file = {"type": "array", "items": _BINARY, "description": f"Headers that each part may have: {told}"}
+        case _:
+            assert_never(files)
+    return {
+        "type": "object",
+        "required": ["file"],
+        "properties": {"repository_id": {"type": "string", "format": "uuid"}, "file": file},
+    }
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
@@ -98,13 +116,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             parameters.append(
                 {"name": name, "in": "query", "required": name in required, "schema": _inlined(field, schema)}
             )
-    if route.multipart:
+    if route.multipart == "one":
         parameters += [
             {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-            for name, text in (
-                ("X-Content-Hash", "BLAKE3 of the file, 64 hexadecimal digits: refused when the bytes differ"),
-                ("X-File-Modified", "RFC 3339: when the file was last modified"),
-            )
+            for name, text in _FILE_HEADERS
         ]
     return parameters
 
@@ -123,17 +138,17 @@ def _answer(model: type[BaseModel] | str | None, names: dict[Any, Any]) -> dict[
     if model is None:
         return {"description": "Done"}
     if isinstance(model, str):
-        return {"description": "The bytes", "content": {model: {"schema": {"type": "string", "format": "binary"}}}}
+        return {"description": "The bytes", "content": {model: {"schema": _schema_of_media(model)}}}
     summary = (inspect.getdoc(model) or "").replace("\n", " ")
     return {"description": summary, "content": {_JSON: {"schema": names[model]}}}
 
 
-def serve(routes: Sequence[Route]) -> Any:
-    """A handler that answers with the document."""
-    prepared = document(routes)
+def _schema_of_media(media_type: str) -> dict[str, Any]:
+    if media_type == _JSON:
+        return {"type": "object"}
+    return {"type": "string"} if media_type.startswith("text/") else _BINARY
 
-    async def openapi_document(_request: web.Request) -> web.Response:
-        """This document."""
-        return web.json_response(prepared)
 
-    return openapi_document
+async def openapi_document(request: web.Request) -> web.Response:
+    """This document."""
+    return web.json_response(request.app[DOCUMENT])

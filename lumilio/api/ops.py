@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from aiohttp import web
 
 from lumilio import __version__, metrics
 from lumilio.api.context import Context, answer, context_of
+from lumilio.api.middleware import problem
 from lumilio.api.schemas import Health, HealthCheck
+from lumilio.catalog import repositories
 from lumilio.errors import LumilioError, NotFound
 from lumilio.migrate import pending_migrations
 from lumilio.queue import store
+from lumilio.storage.repository import Repository
 
 CHECK_TIMEOUT = 10.0
 MIB = 1 << 20
@@ -54,7 +58,7 @@ async def _database(context: Context) -> HealthCheck:
         async with asyncio.timeout(CHECK_TIMEOUT):
             version = await context.library.db.value("schema.server_version")
     except (LumilioError, TimeoutError) as exc:
-        return HealthCheck(name="database", ok=False, detail=str(exc) or "no answer in time")
+        return HealthCheck(name="database", ok=False, detail=_fault(exc))
     number = int(version)
     return HealthCheck(name="database", ok=True, detail=f"PostgreSQL {number // 10000}.{number % 10000}")
 
@@ -64,9 +68,13 @@ async def _migrations(context: Context) -> HealthCheck:
         async with asyncio.timeout(CHECK_TIMEOUT):
             pending = await pending_migrations(context.library.db)
     except (LumilioError, TimeoutError) as exc:
-        return HealthCheck(name="migrations", ok=False, detail=str(exc) or "no answer in time")
+        return HealthCheck(name="migrations", ok=False, detail=_fault(exc))
     detail = f"{len(pending)} migrations are pending; run: lumilio migrate" if pending else "up to date"
     return HealthCheck(name="migrations", ok=not pending, detail=detail)
+
+
+def _fault(error: LumilioError | TimeoutError) -> str:
+    return problem(error, None).detail if isinstance(error, LumilioError) else f"no answer in {CHECK_TIMEOUT:g} s"
 
 
 async def _queue(context: Context) -> HealthCheck:
@@ -75,26 +83,44 @@ async def _queue(context: Context) -> HealthCheck:
 
 
 async def _disks(context: Context) -> HealthCheck:
-    reserve = context.config.ingest.reserve_mb * MIB
-
-    def look() -> HealthCheck:
-        for owned in context.library.repositories.values():
-            root = owned.repository.root
-            try:
-                owned.repository.check_online()
-                free = shutil.disk_usage(root).free
-            except (LumilioError, OSError) as exc:
-                return HealthCheck(name="disk", ok=False, detail=str(exc))
-            if free < reserve:
-                detail = f"{str(root)!r} has {free // MIB} MiB free, less than ingest.reserve_mb; uploads are refused"
-                return HealthCheck(name="disk", ok=False, detail=detail)
-        return HealthCheck(name="disk", ok=True, detail=f"{len(context.library.repositories)} repositories online")
-
+    """Names repositories and never paths: everybody may ask."""
+    attached = [owned.repository for owned in context.library.repositories.values()]
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return await asyncio.to_thread(look)
+            fault = await _unattached(context) or await asyncio.to_thread(
+                _first_fault, attached, context.config.ingest.reserve_mb
+            )
     except TimeoutError:
-        return HealthCheck(name="disk", ok=False, detail=f"a repository did not answer in {CHECK_TIMEOUT:g} s")
+        fault = f"a repository did not answer in {CHECK_TIMEOUT:g} s"
+    return HealthCheck(name="disk", ok=fault is None, detail=fault or f"{len(attached)} repositories online")
+
+
+async def _unattached(context: Context) -> str | None:
+    try:
+        async with context.library.db.session() as session:
+            known = await repositories.list_repositories(session)
+    except LumilioError:  # which the database's own check tells
+        return None
+    for row in known:
+        if row.id not in context.library.repositories:
+            return f"repository {row.name!r} was not there when the daemon started; connect its disk and restart"
+    return None
+
+
+def _first_fault(attached: Sequence[Repository], reserve_mb: int) -> str | None:
+    for repository in attached:
+        name = repository.config.name
+        try:
+            repository.check_online()
+            free = shutil.disk_usage(repository.root).free
+        except (LumilioError, OSError):
+            return f"repository {name!r} is offline; connect its disk or mount it again"
+        if free < reserve_mb * MIB:
+            return (
+                f"the disk of repository {name!r} has {free // MIB} MiB free and ingest.reserve_mb is {reserve_mb}; "
+                "uploads are refused"
+            )
+    return None
 
 
 async def expose_metrics(request: web.Request) -> web.Response:

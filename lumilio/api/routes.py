@@ -2,11 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel
 
 from lumilio.api.context import Access
+
+Files = Literal["one", "many"]
+"""How many files a multipart body brings."""
 
 RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -22,4 +26,4 @@ class Route:
     answers: Mapping[int, type[BaseModel] | str | None]
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    multipart: bool = False
+    multipart: Files | None = None

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from lumilio.errors import TooManyRequests
 
@@ -18,8 +19,11 @@ class LoginThrottle:
         self._clock = clock
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def check(self, *keys: str) -> None:
-        """Raises TooManyRequests while one of the keys has failed too often."""
+    def begin(self, *keys: str) -> float:
+        """Count an attempt as failed until ``succeed``, so that guesses sent at once are no way round.
+
+        Returns what ``succeed`` wants. Raises TooManyRequests while one of the keys has failed too often.
+        """
         now = self._clock()
         for key in keys:
             times = self._failures.get(key)
@@ -28,12 +32,20 @@ class LoginThrottle:
             if times and len(times) >= self._limit:
                 wait = max(1, round(times[0] + WINDOW_SECONDS - now))
                 raise TooManyRequests(f"too many failed logins; try again in {wait} s", details={"retry_after": wait})
-
-    def record_failure(self, *keys: str) -> None:
-        """A login failed for these keys."""
         for key in keys:
-            times = self._failures.setdefault(key, deque(maxlen=self._limit))
-            times.append(self._clock())
+            self._failures.setdefault(key, deque(maxlen=self._limit)).append(now)
             self._failures.move_to_end(key)
         while len(self._failures) > MAX_KEYS:
             self._failures.popitem(last=False)
+        return now
+
+    def succeed(self, began: float, *keys: str) -> None:
+        """The attempt that began then was no failure."""
+        for key in keys:
+            times = self._failures.get(key)
+            if times is None:
+                continue
+            with suppress(ValueError):
+                times.remove(began)
+            if not times:
+                del self._failures[key]

@@ -3,72 +3,110 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import datetime
+from contextlib import aclosing
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, web
 
 from lumilio import metrics
-from lumilio.api.context import REQUEST_ID, Context, answer, caller_of, chunks_of, context_of
+from lumilio.api.context import REQUEST_ID, Context, answer, caller_of, context_of
 from lumilio.api.middleware import problem
+from lumilio.api.multipart import chunks_of, file_name_of, parts_of, text_of
 from lumilio.api.schemas import BatchResult, BatchResults, Upload
+from lumilio.catalog import repositories
 from lumilio.errors import (
     HashMismatch,
     LumilioError,
-    MediaTypeUnsupported,
     MediaUnsupported,
+    NotFound,
     PayloadTooLarge,
+    RepositoryOffline,
     RequestError,
 )
 from lumilio.jobs.accept_upload import accept_upload
-from lumilio.media.detect import MEDIA_EXTENSIONS, sniff
-from lumilio.model import RepositoryId, UploadId, parse_content_hash
+from lumilio.media.detect import HEAD_BYTES, MEDIA_EXTENSIONS, sniff
+from lumilio.model import RepositoryId, UploadId, UserId, parse_content_hash
 from lumilio.storage import staging
+from lumilio.storage.repository import Repository
 from lumilio.storage.staging import StagedFile
 from lumilio.tools.tokens import Caller
 
-HEAD_BYTES = 4096
-MAX_FIELD_BYTES = 1024
 MIB = 1 << 20
+EARLIEST, LATEST = datetime(1678, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+"""What nanoseconds since 1970 in 64 bits can tell. A file time outside is a broken clock's and counts as unknown."""
 
 
 async def upload_asset(request: web.Request) -> web.Response:
     """Store one file: the multipart field `file`, after an optional field `repository_id`."""
+    timeout = context_of(request).config.server.request_timeout_seconds
     repository_id: RepositoryId | None = None
-    async for part in _parts(request):
-        if part.name == "repository_id":
-            repository_id = await _repository_id(part, context_of(request).config.server.request_timeout_seconds)
-        elif part.name == "file":
-            upload = await _receive(request, part, repository_id, sole=True)
-            return answer(upload, status=202 if upload.status == "processing" else 200)
-        else:
-            raise RequestError(f"unexpected field {part.name!r}; send 'file', before it 'repository_id' if you like")
+    async with aclosing(parts_of(request, timeout)) as parts:
+        async for part in parts:
+            if part.name == "repository_id":
+                repository_id = await _repository_id(part, timeout)
+            elif part.name == "file":
+                upload = await _receive_sole(request, part, parts, repository_id)
+                return answer(upload, status=202 if upload.status == "processing" else 200)
+            else:
+                raise RequestError(
+                    f"unexpected field {part.name!r}; send 'file', before it 'repository_id' if you like"
+                )
     raise RequestError("no file came; send a multipart field 'file'")
 
 
 async def upload_batch(request: web.Request) -> web.Response:
     """Store several files, each a field `file`; one that is refused does not stop the others."""
-    limit = context_of(request).config.ingest.max_batch_files
+    context = context_of(request)
+    limit, timeout = context.config.ingest.max_batch_files, context.config.server.request_timeout_seconds
     repository_id: RepositoryId | None = None
     results: list[BatchResult] = []
-    async for part in _parts(request):
-        if part.name == "repository_id":
-            repository_id = await _repository_id(part, context_of(request).config.server.request_timeout_seconds)
-            continue
-        if len(results) >= limit:
-            raise PayloadTooLarge(
-                f"more than {limit} files in one request; what came before is kept, send the rest anew"
-            )
-        results.append(await _receive_one_of_many(request, part, repository_id))
+    async with aclosing(parts_of(request, timeout)) as parts:
+        async for part in parts:
+            if part.name == "repository_id":
+                repository_id = await _repository_id(part, timeout)
+                continue
+            if len(results) >= limit:
+                raise PayloadTooLarge(
+                    f"more than {limit} files in one request; what came before is kept, send the rest anew"
+                )
+            results.append(await _receive_one_of_many(request, part, repository_id))
+    if not results:
+        raise RequestError("no file came; send multipart fields 'file'")
     return answer(BatchResults(results=results))
+
+
+async def _receive_sole(
+    request: web.Request,
+    part: BodyPartReader,
+    parts: AsyncIterator[BodyPartReader],
+    repository_id: RepositoryId | None,
+) -> Upload:
+    """A field after the file would be lost without a word, so the body is read to its end before anything is kept."""
+    stated = part.headers.get("X-Content-Hash") or request.headers.get("X-Content-Hash")
+    modified = _modified(part.headers.get("X-File-Modified") or request.headers.get("X-File-Modified"))
+    staged = await _stage(request, part, repository_id, stated)
+    try:
+        following = await anext(parts, None)
+        if following is not None:
+            message = f"field {following.name!r} after the file; 'repository_id' comes first"
+            raise RequestError(f"{message}, several files go to assets/batch")
+    except BaseException:
+        await staging.discard(staged)
+        raise
+    return await _accept(request, staged, file_name_of(part), modified)
 
 
 async def _receive_one_of_many(
     request: web.Request, part: BodyPartReader, repository_id: RepositoryId | None
 ) -> BatchResult:
-    name = _file_name(part)
+    name = file_name_of(part)
     try:
-        upload = await _receive(request, part, repository_id, sole=False)
+        if part.name != "file":
+            raise RequestError(f"unexpected field {part.name!r}; send 'file'")
+        modified = _modified(part.headers.get("X-File-Modified"))
+        staged = await _stage(request, part, repository_id, part.headers.get("X-Content-Hash"))
+        upload = await _accept(request, staged, name, modified)
     except LumilioError as exc:
         await _drain(request, part)
         return BatchResult(http_status=exc.status, file_name=name, error=problem(exc, request[REQUEST_ID]))
@@ -76,64 +114,32 @@ async def _receive_one_of_many(
 
 
 async def _drain(request: web.Request, part: BodyPartReader) -> None:
-    timeout = context_of(request).config.server.request_timeout_seconds
-    async for _chunk in chunks_of(part.read_chunk, timeout):
+    async for _chunk in chunks_of(part, context_of(request).config.server.request_timeout_seconds):
         pass
 
 
-async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
-    if request.content_type != "multipart/form-data":
-        raise MediaTypeUnsupported(f"{request.content_type!r} instead of multipart/form-data")
-    timeout = context_of(request).config.server.request_timeout_seconds
-    try:
-        reader = await request.multipart()
-        while True:
-            async with asyncio.timeout(timeout):
-                part = await reader.next()
-            if part is None:
-                return
-            if isinstance(part, MultipartReader):
-                raise RequestError("a multipart field inside a field is not understood")
-            yield part
-    except TimeoutError as exc:
-        raise RequestError(f"nothing was received for {timeout} s; send the file again") from exc
-    except ValueError as exc:
-        raise RequestError(f"the multipart body is malformed: {exc}") from exc
-
-
 async def _repository_id(part: BodyPartReader, timeout: float) -> RepositoryId:
-    async with asyncio.timeout(timeout):
-        text = bytes(await part.read_chunk(MAX_FIELD_BYTES)).decode("utf-8", "replace").strip()
+    text = await text_of(part, timeout)
     try:
         return RepositoryId(uuid.UUID(text))
     except ValueError as exc:
         raise RequestError(f"{text!r} is not a repository id") from exc
 
 
-def _file_name(part: BodyPartReader) -> str:
-    """The last component of the name that the client gave, free of what text columns cannot hold."""
-    given = (part.filename or "").replace("\\", "/").encode("utf-8", "replace").decode("utf-8")
-    return PurePosixPath(given.replace("\0", "")).name
-
-
-async def _receive(
-    request: web.Request, part: BodyPartReader, repository_id: RepositoryId | None, *, sole: bool
-) -> Upload:
+async def _stage(
+    request: web.Request, part: BodyPartReader, repository_id: RepositoryId | None, stated: str | None
+) -> StagedFile:
     context, caller = context_of(request), caller_of(request)
-    name = _file_name(part)
+    name = file_name_of(part)
     if not name:
         raise RequestError("the field 'file' needs a file name")
-    stated = part.headers.get("X-Content-Hash") or (request.headers.get("X-Content-Hash") if sole else None)
     expected = parse_content_hash(stated) if stated else None
-    modified = _modified(
-        part.headers.get("X-File-Modified") or (request.headers.get("X-File-Modified") if sole else None)
-    )
-    repository = context.library.upload_target(caller.user_id, repository_id)
+    repository = await _target(context, caller, repository_id)
     await asyncio.to_thread(repository.check_online)
     staged = await staging.receive(
         repository,
         UploadId(uuid.uuid4()),
-        _media_only(name, chunks_of(part.read_chunk, context.config.server.request_timeout_seconds)),
+        _media_only(name, chunks_of(part, context.config.server.request_timeout_seconds)),
         size_limit=_size_limit(context, repository.config.size_limit),
         reserve_bytes=context.config.ingest.reserve_mb * MIB,
     )
@@ -142,17 +148,28 @@ async def _receive(
         metrics.UPLOADS.labels("hash_mismatch").inc()
         raise HashMismatch(f"the received bytes have BLAKE3 {staged.content_hash}, not {expected}; nothing was kept")
     metrics.UPLOADED_BYTES.inc(staged.size)
-    return await _accept(context, caller, staged, name, modified)
+    return staged
 
 
-async def _accept(
-    context: Context,
-    caller: Caller,
-    staged: StagedFile,
-    name: str,
-    modified: datetime | None,
-) -> Upload:
-    accepted = await accept_upload(context.library, staged, owner_id=caller.user_id, file_name=name, modified=modified)
+async def _target(context: Context, caller: Caller, repository_id: RepositoryId | None) -> Repository:
+    """Where the upload goes. Raises NotFound, RepositoryOffline for one that was not there when the daemon started."""
+    try:
+        return context.library.upload_target(caller.user_id, repository_id)
+    except NotFound:
+        async with context.library.db.session() as session:
+            known = await repositories.list_repositories(session)
+        if any(_is_meant(row, caller.user_id, repository_id) for row in known):
+            raise RepositoryOffline("the repository is not attached; connect its disk") from None
+        raise
+
+
+def _is_meant(row: repositories.RepositoryRow, owner_id: UserId, repository_id: RepositoryId | None) -> bool:
+    return row.owner_id == owner_id and (row.is_default if repository_id is None else row.id == repository_id)
+
+
+async def _accept(request: web.Request, staged: StagedFile, name: str, modified: datetime | None) -> Upload:
+    library, owner_id = context_of(request).library, caller_of(request).user_id
+    accepted = await accept_upload(library, staged, owner_id=owner_id, file_name=name, modified=modified)
     duplicate = accepted.asset_id is not None
     metrics.UPLOADS.labels("duplicate" if duplicate else "accepted").inc()
     return Upload(
@@ -180,7 +197,7 @@ def _modified(text: str | None) -> datetime | None:
         raise RequestError(f"X-File-Modified {text!r} is not a date and time such as 2024-05-01T12:00:00Z") from exc
     if modified.tzinfo is None:
         raise RequestError(f"X-File-Modified {text!r} has no UTC offset; end it with Z or +02:00")
-    return modified
+    return modified if EARLIEST <= modified < LATEST else None
 
 
 async def _media_only(name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -54,6 +54,8 @@ async def find_user(tx: Tx, user_id: UserId) -> User | None:
 
 async def find_login(tx: Tx, username: str) -> tuple[User, str] | None:
     """The enabled account of that name, whatever its case, and its password hash."""
+    if "\0" in username:  # which text columns cannot hold
+        return None
     row = await tx.row("users.by_username", username)
     return (_user(row), row["password_hash"]) if row else None
 
