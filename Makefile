@@ -42,4 +42,6 @@ format: .venv/.setup-dev
 	.venv/bin/ruff check --fix .
 
 bench: .venv/.setup-dev
+	.venv/bin/python -m tests.benchmarks.startup $(ARGS)
+	.venv/bin/python -m tests.benchmarks.api $(ARGS)
 	.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
