@@ -4,7 +4,9 @@ import asyncio
 import fcntl
 import json
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -38,6 +40,7 @@ from lumilio.tools.postgres import RunningCluster, run_cluster
 from lumilio.tools.tokens import Caller, TokenSigner
 
 DAEMON_FILE = "daemon.json"
+TEMPORARY_PREFIX = "lumilio-"
 MIB = 1 << 20
 LOCAL_TOKEN_LIFETIME = timedelta(hours=1)
 SWEEP_INTERVAL = timedelta(hours=1)
@@ -82,6 +85,32 @@ def only_daemon(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def own_temporary_directory(directory: Path) -> Iterator[None]:
+    """Keep the temporary files of this process in one directory that ``tmp`` in the data directory links to.
+
+    So the next start finds and clears away what a kill left. It cannot lie in the data directory itself: paths of
+    sockets, which the decoders' fork server makes there, end at 107 bytes.
+    """
+    link, before = directory / "tmp", tempfile.tempdir
+    _remove_temporary_directory(link)
+    tempfile.tempdir = tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)
+    link.symlink_to(tempfile.tempdir)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        _remove_temporary_directory(link)
+
+
+def _remove_temporary_directory(link: Path) -> None:
+    if link.is_symlink():
+        old = link.readlink()
+        if old.name.startswith(TEMPORARY_PREFIX) and old.is_dir() and old.stat().st_uid == os.geteuid():
+            shutil.rmtree(old, ignore_errors=True)
+        link.unlink()
 
 
 @asynccontextmanager
@@ -130,6 +159,7 @@ async def run(config: Config, announce: Callable[[Started], None]) -> None:
         db, cluster = await resources.enter_async_context(open_configured_database(config))
         for migration in await migrate(db):
             log.info("migration.applied", name=migration.name)
+        resources.enter_context(own_temporary_directory(directory))
         parts = await _build(config, db, resources)
         try:
             await _serve(parts, cluster, stopping, lambda url: announce(_started(parts, url, began)))

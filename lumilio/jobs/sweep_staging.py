@@ -1,7 +1,10 @@
-"""Remove what interrupted uploads left in staging. Files that a job refers to, live or finished, stay."""
+"""Remove what interrupted work left in staging and temp. Files that a job refers to, live or finished, stay."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from stat import S_ISREG
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -14,6 +17,8 @@ from lumilio.model import RepositoryId
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
 from lumilio.storage import staging
+from lumilio.storage.disk import storage_errors
+from lumilio.storage.repository import Repository
 
 KIND = "sweep_staging"
 QUEUE = "files"
@@ -27,8 +32,9 @@ class Args(BaseModel):
 
 
 def spec(args: Args) -> JobSpec:
-    """One sweep of a repository at a time."""
-    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=str(args.repository_id), max_attempts=3)
+    """A sweep that a crash interrupted runs again, but does not stand for one that looks at newer files."""
+    key = f"{args.repository_id}:{args.older_than.isoformat()}"
+    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=key, max_attempts=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,7 @@ class SweepStaging:
             await asyncio.to_thread(repository.check_online)
         except RepositoryOffline:
             return
+        await asyncio.to_thread(_clear_temp, repository, args.older_than)
         waiting = await staging.list_staged(repository)
         old = [file.upload_id for file in waiting if file.changed < args.older_than]
         if not old:
@@ -61,3 +68,13 @@ class SweepStaging:
                 removed += 1
         if removed:
             get_log().info("staging.swept", repository_id=repository.id, count=removed)
+
+
+def _clear_temp(repository: Repository, older_than: datetime) -> None:
+    """Half-written files of a killed daemon; nobody will ever give them a name."""
+    with storage_errors("clearing", repository.temp):
+        for path in repository.temp.glob(".*"):
+            with suppress(FileNotFoundError):
+                status = path.lstat()
+                if S_ISREG(status.st_mode) and datetime.fromtimestamp(status.st_ctime, UTC) < older_than:
+                    path.unlink()
