@@ -5,6 +5,7 @@ earlier attempt linked is recognised.
 """
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,9 +26,11 @@ from lumilio.errors import (
     MediaDamaged,
     MediaError,
     RepositoryOffline,
+    StagedFileMissing,
     ToolError,
     ToolMissing,
 )
+from lumilio.jobs import settle_trash
 from lumilio.jobs.library import Library
 from lumilio.jobs.render_asset import Renderer, render
 from lumilio.log import bind_context, get_log
@@ -47,6 +50,7 @@ from lumilio.model import (
     UploadId,
     UserId,
 )
+from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import Job, JobSpec
 from lumilio.storage import commit, staging
@@ -56,9 +60,13 @@ from lumilio.storage.strategies import STRATEGIES
 from lumilio.tools.exiftool import ExifTool
 
 HEAD_BYTES = 4096
+GIVEN_UP_STEP = "process"
 KIND = "process_asset"
 QUEUE = "process_asset"
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 10
+"""Some four hours of a failing disk or database, or ten crashes in a row: none of that is the file's fault."""
+TOOL_ATTEMPTS = 3
+"""After so many attempts a tool that fails on the file is believed, and the failure shown as a problem."""
 OFFLINE_DELAY = timedelta(seconds=60)
 DISK_FULL_DELAY = timedelta(seconds=30)
 TOOL_MISSING_DELAY = timedelta(minutes=5)
@@ -131,15 +139,21 @@ class ProcessAsset:
     async def _process(self, job: JobContext, args: Args) -> Outcome:
         repository = self.library.repository(RepositoryId(args.repository_id))
         await asyncio.to_thread(repository.check_online)
-        known = await self._known(args)
-        if known is not None and await self._has_bytes(known.id, args.size):
-            asset_id, facts_problem = known.id, None
-        else:
-            asset_id, facts_problem = await self._store(job, args, repository, known)
+        stored = await self._stored(args)
+        facts_problem = None
+        if stored is None:
+            try:
+                asset_id, facts_problem = await self._store(job, args, repository)
+            except StagedFileMissing as exc:
+                stored = await self._stored(args)  # a frozen attempt that came back to life may have been quicker
+                if stored is None:
+                    raise JobDiscarded(str(exc)) from exc
+        if stored is not None:
+            asset_id = stored.id
         await staging.discard_upload(repository, UploadId(args.upload_id))
-        if known is not None and known.state is not ProcessingState.STORED:
-            return Outcome(asset_id=asset_id, asset_state=known.state, duplicate=True)
-        rendered = await render(self.library, self.renderer, asset_id, last_attempt=job.last_attempt)
+        if stored is not None and stored.state is not ProcessingState.STORED:
+            return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
+        rendered = await render(self.library, self.renderer, asset_id, last_attempt=_is_last_for_tools(job))
         shown = rendered.problem or facts_problem
         return Outcome(
             asset_id=asset_id,
@@ -147,23 +161,18 @@ class ProcessAsset:
             problem=StepProblem(step=shown.step, code=shown.code, reason=shown.reason) if shown else None,
         )
 
-    async def _known(self, args: Args) -> KnownAsset | None:
+    async def _stored(self, args: Args) -> KnownAsset | None:
+        """The asset with these bytes, unless they are not there any more: then storing them repairs it."""
         async with self.library.db.session() as session:
-            return await assets.find_by_hash(session, UserId(args.owner_id), ContentHash(args.content_hash))
-
-    async def _has_bytes(self, asset_id: AssetId, size: int) -> bool:
-        async with self.library.db.session() as session:
-            places = await locations.locations_of(session, asset_id)
+            known = await assets.find_by_hash(session, UserId(args.owner_id), ContentHash(args.content_hash))
+            places = await locations.locations_of(session, known.id) if known is not None else ()
         for place in places:
-            if await self.library.holds_bytes(place, size):
-                return True
-        return False
+            if await self.library.holds_bytes(place, args.size):
+                return known
+        return None
 
-    async def _store(
-        self, job: JobContext, args: Args, repository: Repository, known: KnownAsset | None
-    ) -> tuple[AssetId, Problem | None]:
-        facts, media_type, problem = await self._read_facts(job, args, repository)
-        captured = facts.capture_time or _modified_as_capture_time(args)
+    async def _store(self, job: JobContext, args: Args, repository: Repository) -> tuple[AssetId, Problem | None]:
+        facts, media_type, captured, problem = await self._read_facts(job, args, repository)
         content_hash = ContentHash(args.content_hash)
         strategy = STRATEGIES[repository.config.strategy]
         committed = await commit.commit(
@@ -200,6 +209,9 @@ class ProcessAsset:
                 if known is None:
                     raise DatabaseUnavailable("an asset with these bytes went away in the meantime; try again")
                 asset_id = known.id
+                await assets.clear_problem(tx, asset_id, GIVEN_UP_STEP)
+                if known.trashed:  # what repairs an asset in the trash belongs there too
+                    await store.enqueue(tx, settle_trash.spec(asset_id))
             else:
                 metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
             await locations.add_location(tx, asset_id, repository.id, committed)
@@ -210,13 +222,13 @@ class ProcessAsset:
 
     async def _read_facts(
         self, job: JobContext, args: Args, repository: Repository
-    ) -> tuple[Facts, MediaType, Problem | None]:
-        """Facts and type by content. A file that exiftool cannot read is kept without facts, with a problem."""
+    ) -> tuple[Facts, MediaType, CaptureTime, Problem | None]:
+        """Facts, type and time by content. A file that exiftool cannot read is kept without facts, with a problem."""
         staged = staging.staged_path(repository, UploadId(args.upload_id))
         try:
-            head = await asyncio.to_thread(_read_head, staged)
+            head, received = await asyncio.to_thread(_read_head, staged)
         except FileNotFoundError as exc:
-            raise JobDiscarded("the staged file is gone; upload it again") from exc
+            raise StagedFileMissing("the staged file is gone; upload it again") from exc
         exif: dict[str, object] = {}
         problem: Problem | None = None
         try:
@@ -224,7 +236,7 @@ class ProcessAsset:
         except ToolMissing as exc:
             raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
         except (ToolError, MediaError) as exc:
-            if exc.retryable and not job.last_attempt:
+            if exc.retryable and not _is_last_for_tools(job):
                 raise
             problem = Problem(code=exc.code, step="facts", reason=str(exc))
         file_type = exif.get("File:FileType")
@@ -237,8 +249,18 @@ class ProcessAsset:
         if found is None:
             reason = f"the content is not that of a {media_type.format} file" if args.size else "the file is empty"
             problem = Problem(code=MediaDamaged.code, step="detect", reason=reason)
-        modified = args.modified or datetime.now(UTC)
-        return facts_from_exif(exif, media_type, name=args.file_name, modified=modified), media_type, problem
+        modified = args.modified or received
+        facts = facts_from_exif(exif, media_type, name=args.file_name, modified=modified)
+        return facts, media_type, facts.capture_time or _as_capture_time(modified), problem
+
+
+def _is_last_for_tools(job: JobContext) -> bool:
+    return job.attempt >= TOOL_ATTEMPTS
+
+
+def _as_capture_time(modified: datetime) -> CaptureTime:
+    local = modified.astimezone(UTC).replace(tzinfo=None)
+    return CaptureTime(local=local, utc_offset=timedelta(0), source=CaptureTimeSource.MODIFIED)
 
 
 def _nanoseconds(moment: datetime) -> int:
@@ -246,14 +268,10 @@ def _nanoseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
-def _read_head(path: Path) -> bytes:
+def _read_head(path: Path) -> tuple[bytes, datetime]:
+    """The first bytes, and when they were received: a time that every attempt finds again, hence the same folder."""
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES)
-
-
-def _modified_as_capture_time(args: Args) -> CaptureTime:
-    modified = (args.modified or datetime.now(UTC)).astimezone(UTC)
-    return CaptureTime(local=modified.replace(tzinfo=None), utc_offset=None, source=CaptureTimeSource.MODIFIED)
+        return file.read(HEAD_BYTES), datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
@@ -271,5 +289,5 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     reason = last.message if last else "given up"
     await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
     await assets.record_problem(
-        tx, known.id, Problem(code=last.code if last else "queue.error", step="process", reason=reason)
+        tx, known.id, Problem(code=last.code if last else "queue.error", step=GIVEN_UP_STEP, reason=reason)
     )
