@@ -114,10 +114,11 @@ async def test_a_daemon_that_is_killed_and_started_again_in_the_middle_is_surviv
     tmp_path: Path, photos: Path
 ) -> None:
     home = tmp_path / "daemon"
-    with running_daemon(home) as daemon, importing(daemon.data_dir, str(photos)) as process:
+    quick = "[queue]\nheartbeat_seconds = 1.0\nrescue_after_seconds = 4.0"
+    with running_daemon(home, more_config=quick) as daemon, importing(daemon.data_dir, str(photos)) as process:
         output = wait_for_sent(process.stdout)
         daemon.kill()
-        with running_daemon(home) as restarted:
+        with running_daemon(home, more_config=quick) as restarted:
             output += process.communicate(timeout=60)[0]
             assert process.returncode == 0
             sums = summary(output)
