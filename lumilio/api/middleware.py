@@ -129,8 +129,9 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
         if exc.status < HTTPStatus.BAD_REQUEST:
             raise
         return problem_response(_from_aiohttp(exc, request), request_id)
-    except ConnectionResetError:
-        raise
+    except ConnectionResetError:  # nobody is left to answer; aiohttp would log a crash
+        get_log().info("request.broken_off", path=request.path, method=request.method)
+        return problem_response(RequestError("the connection broke off"), request_id)
     except Exception:  # noqa: BLE001 - the last fence before the client
         get_log().exception("request.crashed", path=request.path, method=request.method)
         return problem_response(LumilioError("an unexpected error; the log has the details"), request_id)
