@@ -61,10 +61,11 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--uploads", type=int, default=100, help="files of 5 MB")
     parser.add_argument("--scratch", type=Path, help="where to write; a filesystem like that of a real library")
-    parser.add_argument("--idle-load", type=float, default=1.0, help="load average below which the machine is idle")
-    parser.add_argument("--wait-idle", type=float, default=0, metavar="SECONDS", help="how long to wait for that")
+    parser.add_argument(
+        "--wait-idle", type=float, default=0, metavar="SECONDS", help="how long an idle machine is waited for"
+    )
     args = parser.parse_args()
-    idle = wait_until_idle(args.idle_load, args.wait_idle)
+    idle = wait_until_idle(args.wait_idle)
     with tempfile.TemporaryDirectory(prefix="lumilio-bench-", dir=args.scratch) as name:
         scratch = Path(name)
         make_distinct(camera_jpegs((8.0, 27.0)), PHOTOS, scratch / "photos")

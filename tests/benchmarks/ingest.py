@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.measuring import MIB, Memory, cpu_seconds, machine, run_costed, wait_until_idle
+from tests.benchmarks.measuring import MIB, Memory, Processors, cpu_seconds, machine, run_costed, wait_until_idle
 from tests.benchmarks.peer import Peer, version
 from tests.benchmarks.photos import camera_jpegs, make_distinct
 from tests.running import RunningDaemon, running_daemon
@@ -29,10 +29,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="lumilio-bench-", dir=args.scratch) as name:
         scratch = Path(name)
         size = make_distinct(sources, args.files, scratch / "photos")
-        idle = wait_until_idle(args.idle_load, args.wait_idle)
         report: dict[str, Any] = {
             "machine": machine(),
-            "idle": idle,
             "peer_version": peer,
             "files": args.files,
             "mib": round(size / MIB, 1),
@@ -51,20 +49,25 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=4, help="files that the importing client sends at once")
     parser.add_argument("--peer-effort", type=int, nargs="*", default=[4, 2], help="WebP efforts to run the peer with")
     parser.add_argument("--scratch", type=Path, help="where to write; a filesystem like that of a real library")
-    parser.add_argument("--idle-load", type=float, default=1.0, help="load average below which the machine is idle")
-    parser.add_argument("--wait-idle", type=float, default=0, metavar="SECONDS", help="how long to wait for that")
+    parser.add_argument(
+        "--wait-idle", type=float, default=0, metavar="SECONDS", help="how long an idle machine is waited for"
+    )
     return parser.parse_args()
 
 
 def _round(scratch: Path, number: int, args: argparse.Namespace) -> dict[str, Any]:
     photos = sorted((scratch / "photos").iterdir())
+    wait_until_idle(args.wait_idle)
     result: dict[str, Any] = {"lumilio": _ingest(scratch / f"lumilio-{number}", photos[0].parent, args)}
     for effort in args.peer_effort:
+        wait_until_idle(args.wait_idle)
+        before = Processors.now()
         cost = Peer(effort=effort).run(photos, scratch / f"peer-{number}-{effort}")
         result[f"peer_effort_{effort}"] = {
             "wall_s": round(cost.wall, 2),
             "cpu_s_a_file": round(cost.cpu / args.files, 4),
             "cpu_s": cost.parts,
+            "processors": Processors.now().shares_since(before, cost.cpu),
         }
     print(json.dumps(result), file=sys.stderr, flush=True)
     return result
@@ -72,12 +75,12 @@ def _round(scratch: Path, number: int, args: argparse.Namespace) -> dict[str, An
 
 def _ingest(folder: Path, photos: Path, args: argparse.Namespace) -> dict[str, Any]:
     with running_daemon(folder) as daemon, Memory(daemon.process.pid) as memory:
-        before = cpu_seconds(daemon.process.pid)
+        before, machine_before = cpu_seconds(daemon.process.pid), Processors.now()
         began = time.monotonic()
         command = [sys.executable, "-m", "lumilio.cli", "import", str(photos), "--data", str(daemon.data_dir), "--json"]
         client = run_costed([*command, "--jobs", str(args.jobs)], log=folder / "import.jsonl")
         wall = time.monotonic() - began
-        after = cpu_seconds(daemon.process.pid)
+        after, machine_after = cpu_seconds(daemon.process.pid), Processors.now()
         _require_complete(daemon, folder / "import.jsonl", args.files)
     spent = {kind: after[kind] - before.get(kind, 0.0) for kind in after}
     return {
@@ -87,6 +90,7 @@ def _ingest(folder: Path, photos: Path, args: argparse.Namespace) -> dict[str, A
         "cpu_s_a_file": round(sum(spent.values()) / args.files, 4),
         "cpu_ms_a_file": {kind: round(seconds / args.files * 1000, 1) for kind, seconds in sorted(spent.items())},
         "client_cpu_ms_a_file": round(client.cpu / args.files * 1000, 1),
+        "processors": machine_after.shares_since(machine_before, sum(spent.values()) + client.cpu),
         "memory": memory.report(),
     }
 

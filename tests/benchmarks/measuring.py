@@ -16,6 +16,8 @@ from typing import Any, Self
 import psutil
 
 MIB = 1 << 20
+_IDLE_SECONDS = 5.0
+_IDLE_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -164,14 +166,41 @@ def run_costed(command: list[str], *, log: Path) -> Cost:
     return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime)
 
 
-def wait_until_idle(load: float, seconds: float) -> bool:
-    """Wait until the load average of a minute is below ``load``; False when it is not within ``seconds``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processors:
+    """Seconds that all processors together have spent since the machine started."""
+
+    busy: float
+    stolen: float
+    at: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """``stolen`` is what the hypervisor gave to other machines."""
+        times = psutil.cpu_times()
+        busy = times.user + times.nice + times.system + times.irq + times.softirq
+        return cls(busy=busy, stolen=times.steal, at=time.monotonic())
+
+    def shares_since(self, earlier: "Processors", own_cpu: float) -> dict[str, float]:
+        """How much of the processors others had, as a share of all of them: what to distrust a number for."""
+        whole = (self.at - earlier.at) * len(os.sched_getaffinity(0))
+        return {
+            "by_others": round(max(0.0, self.busy - earlier.busy - own_cpu) / whole, 3),
+            "stolen": round((self.stolen - earlier.stolen) / whole, 3),
+        }
+
+
+def wait_until_idle(seconds: float) -> bool:
+    """Wait until nobody uses a tenth of the processors for 5 s; False when that does not come within ``seconds``."""
     deadline = time.monotonic() + seconds
-    while os.getloadavg()[0] >= load:
+    while True:
+        before = Processors.now()
+        time.sleep(_IDLE_SECONDS)
+        shares = Processors.now().shares_since(before, 0.0)
+        if shares["by_others"] + shares["stolen"] < _IDLE_SHARE:
+            return True
         if time.monotonic() > deadline:
             return False
-        time.sleep(5)
-    return True
 
 
 def machine() -> dict[str, Any]:

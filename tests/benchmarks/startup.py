@@ -29,10 +29,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--idle-seconds", type=float, default=20.0, help="how long to watch an idle daemon")
     parser.add_argument("--scratch", type=Path, help="where to write")
-    parser.add_argument("--idle-load", type=float, default=1.0, help="load average below which the machine is idle")
-    parser.add_argument("--wait-idle", type=float, default=0, metavar="SECONDS", help="how long to wait for that")
+    parser.add_argument(
+        "--wait-idle", type=float, default=0, metavar="SECONDS", help="how long an idle machine is waited for"
+    )
     args = parser.parse_args()
-    idle = wait_until_idle(args.idle_load, args.wait_idle)
+    idle = wait_until_idle(args.wait_idle)
     report: dict[str, Any] = {"machine": machine(), "idle": idle}
     with tempfile.TemporaryDirectory(prefix="lumilio-bench-", dir=args.scratch) as name:
         data = [Path(name) / str(number) for number in range(args.rounds)]
