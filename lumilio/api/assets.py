@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import Field
 
 from lumilio.api.context import Context, answer, body_of, caller_of, context_of, id_of, query_of
+from lumilio.api.files import StoredFile
 from lumilio.api.schemas import (
     THUMBNAIL_NAMES,
     AssetItem,
@@ -124,7 +125,7 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
         await asyncio.to_thread(repository.check_online)
         await _render_again(context, asset_id)
         raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")
-    return web.FileResponse(path, headers={"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
+    return StoredFile(path, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
 
 
 async def _render_again(context: Context, asset_id: AssetId) -> None:
@@ -147,7 +148,7 @@ async def get_original(request: web.Request) -> web.StreamResponse:
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(asset.file_name, safe='')}",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
-    return web.FileResponse(path, chunk_size=1 << 18, headers=headers)
+    return StoredFile(path, headers)
 
 
 async def delete_asset(request: web.Request) -> web.Response:
