@@ -17,6 +17,9 @@ from lumilio.jobs.library import Library
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.tokens import Caller, TokenSigner
 
+MAX_FAULTS = 20
+"""Faults of a body or query that are told."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -89,7 +92,13 @@ def _checked(parse: Callable[[], Model]) -> Model:
     try:
         return parse()
     except ValidationError as exc:
-        faults = [f"{'.'.join(str(part) for part in error['loc']) or 'body'}: {error['msg']}" for error in exc.errors()]
+        errors = exc.errors(include_url=False, include_input=False)
+        faults = [
+            f"{'.'.join(str(part) for part in error['loc'])[:80] or 'body'}: {error['msg']}"
+            for error in errors[:MAX_FAULTS]
+        ]
+        if len(errors) > MAX_FAULTS:
+            faults.append(f"and {len(errors) - MAX_FAULTS} more")
         raise RequestError("; ".join(faults), details={"errors": faults}) from exc
 
 
