@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from lumilio.catalog import repositories, users
@@ -95,12 +96,25 @@ async def open_repositories(db: Database, admin: User, default_root: Path) -> di
             )
             await repositories.add_repository(session, row)
             known = [row]
-    opened = {}
+    opened: dict[RepositoryId, OwnedRepository] = {}
     for row in known:
-        found = await _open(row)
-        if found is not None:
-            opened[row.id] = OwnedRepository(repository=found, owner_id=row.owner_id, is_default=row.is_default)
+        try:
+            opened[row.id] = await _open(row)
+        except LumilioError as exc:
+            get_log().warning("repository.offline", repository_id=row.id, path=row.root, reason=exc)
     return opened
+
+
+async def attach_returned(db: Database, opened: dict[RepositoryId, OwnedRepository]) -> None:
+    """Add to ``opened`` the repositories that were away when it was made and are there now. Raises DatabaseError."""
+    async with db.session() as session:
+        known = await repositories.list_repositories(session)
+    for row in known:
+        if row.id in opened:
+            continue
+        with suppress(StorageError):
+            opened[row.id] = await _open(row)
+            get_log().info("repository.attached", repository_id=row.id, path=row.root)
 
 
 async def _default_repository(root: Path) -> Repository:
@@ -112,13 +126,9 @@ async def _default_repository(root: Path) -> Repository:
     return repository
 
 
-async def _open(row: RepositoryRow) -> Repository | None:
-    try:
-        await repair_repository(row.root)
-        repository = await open_repository(row.root)
-        if repository.id != row.id:
-            raise StorageError(f"{str(row.root)!r} holds another repository, {repository.id}")
-    except LumilioError as exc:
-        get_log().warning("repository.offline", repository_id=row.id, path=row.root, reason=exc)
-        return None
-    return repository
+async def _open(row: RepositoryRow) -> OwnedRepository:
+    await repair_repository(row.root)
+    repository = await open_repository(row.root)
+    if repository.id != row.id:
+        raise StorageError(f"{str(row.root)!r} holds another repository, {repository.id}")
+    return OwnedRepository(repository=repository, owner_id=row.owner_id, is_default=row.is_default)
