@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,15 +77,24 @@ def run(args: argparse.Namespace) -> int:
 async def _findings(config: Config) -> list[Finding]:
     return [
         Finding(name="configuration", verdict="ok", detail=f"data directory {config.data_directory}"),
-        *await _database(config),
+        *await _permitted("database", _database(config)),
         await _exiftool(),
         _library("ffmpeg", ffmpeg.version, "videos and audio are stored but not processed"),
         _library("libraw", libraw.version, "RAW photos are stored but not processed"),
         _library("pillow", imaging.version, "photos are stored but not processed"),
-        *await _repository(config),
-        _space(config),
+        *await _permitted("repository", _repository(config)),
+        *await _permitted("disk space", _space(config)),
         _inotify(),
     ]
+
+
+async def _permitted(name: str, probe: Coroutine[None, None, list[Finding]]) -> list[Finding]:
+    """What the probe finds, or that this user may not even look."""
+    try:
+        return await probe
+    except OSError as exc:
+        remedy = "run this as the user that Lumilio runs as"
+        return [Finding(name=name, verdict="failed", detail=f"{exc.filename}: {exc.strerror}", remedy=remedy)]
 
 
 async def _database(config: Config) -> list[Finding]:
@@ -179,7 +188,7 @@ async def _repository(config: Config) -> list[Finding]:
     ]
 
 
-def _space(config: Config) -> Finding:
+async def _space(config: Config) -> list[Finding]:
     place = config.repository_root
     while not place.exists():
         place = place.parent
@@ -187,10 +196,10 @@ def _space(config: Config) -> Finding:
     detail = f"{free} MiB free for {config.repository_root}"
     if free < config.ingest.reserve_mb:
         remedy = f"free some, or lower ingest.reserve_mb ({config.ingest.reserve_mb}); until then uploads are refused"
-        return Finding(name="disk space", verdict="failed", detail=detail, remedy=remedy)
+        return [Finding(name="disk space", verdict="failed", detail=detail, remedy=remedy)]
     if not os.access(place, os.W_OK):
-        return Finding(name="disk space", verdict="failed", detail=f"{place} is not writable for this user")
-    return Finding(name="disk space", verdict="ok", detail=detail)
+        return [Finding(name="disk space", verdict="failed", detail=f"{place} is not writable for this user")]
+    return [Finding(name="disk space", verdict="ok", detail=detail)]
 
 
 def _inotify() -> Finding:

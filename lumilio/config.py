@@ -221,8 +221,10 @@ def load_config(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as exc:
+    except FileNotFoundError as exc:
         raise ConfigError(f"{path}: {exc.strerror}; make one with: lumilio config init {path}") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path}: {exc.strerror}") from exc
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: not valid TOML: {exc}") from exc
 

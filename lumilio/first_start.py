@@ -33,6 +33,10 @@ def prepare_data_directory(directory: Path) -> None:
         raise ConfigError(
             f"data.directory {str(directory)!r} cannot be made: {exc.strerror}; choose another, or give it to this user"
         ) from exc
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"data.directory {str(directory)!r} belongs to another user; choose another, or give it to this user"
+        )
 
 
 def write_private(path: Path, data: bytes) -> None:
