@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from multiprocessing import util
 from pathlib import Path
 
 import sdnotify
@@ -98,11 +99,12 @@ def own_temporary_directory(directory: Path) -> Iterator[None]:
     _remove_temporary_directory(link)
     tempfile.tempdir = tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)
     link.symlink_to(tempfile.tempdir)
+    # multiprocessing removes its part when the process ends, with priority -100
+    util.Finalize(None, _remove_temporary_directory, args=(link,), exitpriority=-101)
     try:
         yield
     finally:
         tempfile.tempdir = before
-        _remove_temporary_directory(link)
 
 
 def _remove_temporary_directory(link: Path) -> None:
@@ -110,7 +112,7 @@ def _remove_temporary_directory(link: Path) -> None:
         old = link.readlink()
         if old.name.startswith(TEMPORARY_PREFIX) and old.is_dir() and old.stat().st_uid == os.geteuid():
             shutil.rmtree(old, ignore_errors=True)
-        link.unlink()
+        link.unlink(missing_ok=True)
 
 
 @asynccontextmanager
