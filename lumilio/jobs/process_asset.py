@@ -236,6 +236,8 @@ class ProcessAsset:
         except ToolMissing as exc:
             raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
         except (ToolError, MediaError) as exc:
+            if not await asyncio.to_thread(staged.exists):
+                raise StagedFileMissing("the staged file went away while it was read; upload it again") from exc
             if exc.retryable and not _is_last_for_tools(job):
                 raise
             problem = Problem(code=exc.code, step="facts", reason=str(exc))
