@@ -7,8 +7,10 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import aiohttp
 import asyncpg
@@ -41,11 +43,17 @@ def noise_photo(noise: random.Random, size: tuple[int, int]) -> bytes:
     return buffer.getvalue()
 
 
-def big_photo(seed: int, side: int = 7000) -> bytes:
-    """A PNG of a few kilobytes that takes a decoder a second."""
-    picture = Image.new("RGB", (side, side), (seed % 256, seed // 256 % 256, 77))
+def big_photo(number: int) -> bytes:
+    """A PNG of some hundred kilobytes that takes a decoder a second; numbers make different files."""
+    png, words = _grey_png(7000), f"Comment\0{number}".encode("latin-1")
+    chunk = len(words).to_bytes(4, "big") + b"tEXt" + words + crc32(b"tEXt" + words).to_bytes(4, "big")
+    return png[:-12] + chunk + png[-12:]
+
+
+@cache
+def _grey_png(side: int) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    Image.new("RGB", (side, side), (77, 77, 77)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
