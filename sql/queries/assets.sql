@@ -16,9 +16,6 @@ INSERT INTO assets (
 ON CONFLICT (owner_id, content_hash) DO NOTHING
 RETURNING id;
 
--- name: lock
-SELECT id FROM assets WHERE id = $1 FOR UPDATE;
-
 -- name: set_state
 UPDATE assets SET state = $2, width = coalesce($3, width), height = coalesce($4, height), updated_at = now()
 WHERE id = $1;

@@ -23,6 +23,3 @@ SELECT version, name, checksum FROM schema_migrations ORDER BY version;
 
 -- name: record_migration
 INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3);
-
--- name: ping
-SELECT 1;
