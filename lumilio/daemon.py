@@ -25,7 +25,7 @@ from lumilio.api.throttle import LoginThrottle
 from lumilio.catalog.users import User
 from lumilio.config import Config
 from lumilio.db import Database, DatabaseAddress, open_database
-from lumilio.errors import ConfigError
+from lumilio.errors import ConfigError, DatabaseUnavailable
 from lumilio.jobs import job_kinds, queue_slots, show_given_up, sweep_staging
 from lumilio.jobs.library import Library
 from lumilio.jobs.render_asset import Renderer
@@ -44,6 +44,9 @@ DAEMON_FILE = "daemon.json"
 TEMPORARY_PREFIX = "lumilio-"
 MIB = 1 << 20
 LOCAL_TOKEN_LIFETIME = timedelta(hours=1)
+ATTACH_INTERVAL = timedelta(seconds=5)
+"""How soon a disk that was plugged in is used: one small query and one failed open each time."""
+
 SWEEP_INTERVAL = timedelta(hours=1)
 
 log = get_log()
@@ -235,6 +238,7 @@ async def _serve(
                 services.create_task(parts.worker.run(stopping), name=parts.worker.name)
                 services.create_task(_serve_http(parts, stopping, listening), name="http")
                 services.create_task(_sweep(parts, stopping), name="sweep")
+                services.create_task(_attach_returned(parts, stopping), name="attach")
                 url = await listening
                 services.create_task(_keep_local_access(parts, stopping, url), name="local access")
                 notifier.notify("READY=1")
@@ -297,13 +301,23 @@ async def _sweep(parts: Parts, stopping: asyncio.Event) -> None:
     """Enqueue sweeps: at the start of all that an earlier daemon left, later of what is old."""
     older_than = parts.started_at
     while not stopping.is_set():
-        for repository_id in parts.library.repositories:
+        for repository_id in list(parts.library.repositories):
             args = sweep_staging.Args(repository_id=repository_id, older_than=older_than)
             async with parts.library.db.transaction() as tx:
                 await store.enqueue(tx, sweep_staging.spec(args))
         parts.library.wake_queue(sweep_staging.QUEUE)
         await _pause(stopping, SWEEP_INTERVAL)
         older_than = datetime.now(UTC) - timedelta(hours=parts.config.ingest.orphan_hours)
+
+
+async def _attach_returned(parts: Parts, stopping: asyncio.Event) -> None:
+    """Look for repositories that were away at the start; those that go away later stay attached, as offline."""
+    while not stopping.is_set():
+        await _pause(stopping, ATTACH_INTERVAL)
+        try:
+            await first_start.attach_returned(parts.library.db, parts.library.repositories)
+        except DatabaseUnavailable as exc:
+            log.warning("repository.attaching_postponed", reason=exc)
 
 
 async def _pause(stopping: asyncio.Event, length: timedelta) -> None:

@@ -103,7 +103,7 @@ async def _unattached(context: Context) -> str | None:
         return None
     for row in known:
         if row.id not in context.library.repositories:
-            return f"repository {row.name!r} was not there when the daemon started; connect its disk and restart"
+            return f"repository {row.name!r} is offline since the start; connect its disk or mount it again"
     return None
 
 

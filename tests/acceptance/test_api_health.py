@@ -1,5 +1,6 @@
 """Health that tries what it tells, and metrics that are worth reading."""
 
+import asyncio
 import json
 
 import aiohttp
@@ -60,8 +61,9 @@ async def test_a_repository_that_goes_away_makes_it_unready_refuses_uploads_and_
         assert (await finished(client, answer["task_id"]))["state"] == "completed"
 
 
-async def test_a_daemon_that_starts_without_its_repository_says_so(daemon: RunningDaemon, photo: bytes) -> None:
-    del photo
+async def test_a_daemon_that_starts_without_its_repository_says_so_and_takes_it_when_it_comes(
+    daemon: RunningDaemon, photo: bytes
+) -> None:
     assert daemon.stop() == 0
     away = daemon.data_dir / "unplugged"
     daemon.library.rename(away)
@@ -72,6 +74,13 @@ async def test_a_daemon_that_starts_without_its_repository_says_so(daemon: Runni
             status, problem = await upload(client, "refused.jpg", b"\xff\xd8\xff")
         assert (status, problem["code"]) == (503, "repository.offline")
         assert not again.library.exists()
+        away.rename(again.library)
+        async with asyncio.timeout(30):
+            while (await _ready(again))[0] != 200:
+                await asyncio.sleep(0.1)
+        async with again.session() as client:
+            _, answer = await upload(client, "taken.jpg", photo)
+            assert (await finished(client, answer["task_id"]))["state"] == "completed"
 
 
 async def test_metrics_parse_and_count_what_happened(shared_daemon: RunningDaemon, photo: bytes) -> None:
