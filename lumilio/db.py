@@ -23,6 +23,7 @@ from lumilio.errors import DatabaseError, DatabaseUnavailable
 Row = Mapping[str, Any]
 """One result row, read by column name."""
 
+_LOCK_POLL = 0.05
 _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 _WORTH_RETRYING = (
     OSError,
@@ -140,15 +141,10 @@ class Tx:
         with _translated(query):
             await self._connection.executemany(named_queries()[query], args)
 
-    async def script(self, text: str, *, what: str) -> None:
-        """Run SQL text that is not a named query: migrations and tests."""
+    async def script(self, text: str, *, what: str, timeout: float | None = None) -> None:
+        """Run SQL text that is not a named query: migrations and tests. ``timeout`` in seconds, None for the pool's."""
         with _translated(what):
-            await self._connection.execute(text)
-
-    async def copy(self, table: str, columns: Sequence[str], records: Iterable[Sequence[object]]) -> None:
-        """COPY records into a table."""
-        with _translated(f"copy into {table}"):
-            await self._connection.copy_records_to_table(table, records=records, columns=list(columns))
+            await self._connection.execute(text, timeout=timeout)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
@@ -195,6 +191,27 @@ class Database:
         """A connection without a transaction: each statement commits by itself."""
         async with self._acquired() as connection:
             yield Tx(connection)
+
+    @asynccontextmanager
+    async def lock(self, name: str, *, timeout: float) -> AsyncIterator[Tx]:
+        """Hold the advisory lock of this name on a connection of its own, which is lent meanwhile.
+
+        Raises DatabaseUnavailable when another holder keeps it for ``timeout`` seconds.
+        """
+        async with self.session() as session:
+            try:
+                async with asyncio.timeout(timeout) as waiting:
+                    # Not pg_advisory_lock: a statement that waits holds a snapshot, which holds back vacuum.
+                    while not await session.value("schema.try_lock", name):  # noqa: ASYNC110
+                        await asyncio.sleep(_LOCK_POLL)
+                    waiting.reschedule(None)
+                    yield session
+            except TimeoutError as exc:
+                if not waiting.expired():
+                    raise
+                raise DatabaseUnavailable(f"lock {name!r} was not free within {timeout:g} s; try again") from exc
+            finally:
+                await session.value("schema.unlock", name)
 
     @asynccontextmanager
     async def _acquired(self) -> AsyncIterator["PoolConnectionProxy[Any]"]:

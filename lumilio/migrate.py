@@ -17,6 +17,9 @@ POSTGRESQL_FLOOR = 150000
 VECTOR_FLOOR = (0, 8)
 """The first pgvector with halfvec and iterative scans."""
 
+LONGEST_MIGRATION = 6 * 3600.0
+"""Seconds: an index over millions of rows on a slow disk, and as long for the daemons that wait for it."""
+
 _FILE_NAME = re.compile(r"(\d{4})_[a-z0-9]+(_[a-z0-9]+)+\.sql")
 
 
@@ -63,23 +66,19 @@ async def migrate(db: Database) -> Sequence[Migration]:
     await check_server(db)
     packaged = packaged_migrations()
     applied: list[Migration] = []
-    async with db.session() as session:
-        await session.value("schema.lock_migrations")
-        try:
-            await session.execute("schema.create_migrations_table")
-            pending = await _pending(session, packaged)
-            for migration in pending:
-                await _apply(session, migration)
-                applied.append(migration)
-        finally:
-            await session.value("schema.unlock_migrations")
+    async with db.lock("migrations", timeout=LONGEST_MIGRATION) as session:
+        await session.execute("schema.create_migrations_table")
+        for migration in await _pending(session, packaged):
+            await _apply(session, migration)
+            applied.append(migration)
     return applied
 
 
 async def pending_migrations(db: Database) -> Sequence[Migration]:
-    """What ``migrate`` would apply. Raises SchemaTooNew and MigrationFailed as it would."""
+    """What ``migrate`` would apply; only reads. Raises SchemaTooNew and MigrationFailed as it would."""
     async with db.session() as session:
-        await session.execute("schema.create_migrations_table")
+        if not await session.value("schema.migrations_table"):
+            return packaged_migrations()
         return await _pending(session, packaged_migrations())
 
 
@@ -100,7 +99,7 @@ async def _pending(session: Tx, packaged: Sequence[Migration]) -> Sequence[Migra
 async def _apply(session: Tx, migration: Migration) -> None:
     try:
         async with session.savepoint():
-            await session.script(migration.sql, what=migration.name)
+            await session.script(migration.sql, what=migration.name, timeout=LONGEST_MIGRATION)
             await session.execute("schema.record_migration", migration.version, migration.name, migration.checksum)
     except DatabaseError as exc:
         if "permission denied to create extension" in str(exc):

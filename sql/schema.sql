@@ -323,6 +323,10 @@ CREATE UNIQUE INDEX assets_content_key ON public.assets USING btree (owner_id, c
 
 CREATE INDEX assets_created_idx ON public.assets USING btree (owner_id, created_at, id) WHERE (trashed_at IS NULL);
 
+CREATE INDEX assets_kind_captured_idx ON public.assets USING btree (owner_id, kind, captured_local, id) WHERE (trashed_at IS NULL);
+
+CREATE INDEX assets_kind_created_idx ON public.assets USING btree (owner_id, kind, created_at, id) WHERE (trashed_at IS NULL);
+
 CREATE INDEX file_records_inode_idx ON public.file_records USING btree (device, inode);
 
 CREATE INDEX jobs_claim_idx ON public.jobs USING btree (queue, priority, run_at, id) WHERE (state = 'available'::text);

@@ -194,7 +194,9 @@ async def list_assets(
 ) -> AssetPage:
     """A page of the owner's assets outside the trash, by keyset: its cost does not grow with the position."""
     start = after or _before_all(sort, order)
-    rows = await tx.rows(f"assets.page_{sort}_{order}", owner_id, kind, start.value, start.asset_id, limit + 1)
+    query = f"assets.page_{sort}_{order}"
+    args: list[object] = [owner_id, start.value, start.asset_id, limit + 1]
+    rows = await (tx.rows(query, *args) if kind is None else tx.rows(f"{query}_of_kind", *args, kind))
     shown = rows[:limit]
     end = None
     if len(rows) > limit:
@@ -250,6 +252,12 @@ async def get_for_rendering(tx: Tx, asset_id: AssetId) -> RenderingInput | None:
 async def record_problem(tx: Tx, asset_id: AssetId, problem: Problem) -> None:
     """Show a failed step beside its asset."""
     await tx.execute("assets.record_problem", asset_id, problem.step, problem.code, problem.reason)
+
+
+async def problems_of(tx: Tx, asset_id: AssetId) -> Sequence[Problem]:
+    """The steps that failed for an asset."""
+    rows = await tx.rows("assets.problems_of", asset_id)
+    return [Problem(code=row["code"], step=row["step"], reason=row["reason"]) for row in rows]
 
 
 async def clear_problem(tx: Tx, asset_id: AssetId, step: str) -> None:

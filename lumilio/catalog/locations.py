@@ -66,16 +66,28 @@ async def record_file(tx: Tx, repository_id: RepositoryId, record: PlacedFile) -
     )
 
 
-async def mark_trashed(tx: Tx, location: Location, trash_path: RepoPath) -> bool:
-    """Record a move to the trash; False when somebody else has recorded one."""
+async def forget(tx: Tx, location: Location) -> None:
+    """Remove a location whose bytes were found to be gone."""
+    await tx.execute("locations.forget", location.id)
     await tx.execute("locations.forget_file", location.repository_id, location.path)
-    return await tx.execute("locations.mark_trashed", location.id, trash_path) == 1
 
 
-async def mark_restored(tx: Tx, location: Location, record: PlacedFile) -> bool:
-    """Record a move out of the trash to ``record.path``; False when somebody else has recorded one."""
+async def mark_trashed(tx: Tx, location: Location, trash_path: RepoPath) -> None:
+    """Record that a location's bytes lie in the trash now; idempotent."""
+    await tx.execute(
+        "locations.put_trashed", location.id, location.asset_id, location.repository_id, location.path, trash_path
+    )
+    await tx.execute("locations.forget_file", location.repository_id, location.path)
+
+
+async def mark_restored(tx: Tx, location: Location, record: PlacedFile) -> None:
+    """Record that a location's bytes came back from the trash to ``record.path``; idempotent.
+
+    Another asset's claim on the path is void, as in ``add_location``.
+    """
+    await tx.execute("locations.void_claim", location.asset_id, location.repository_id, record.path)
+    await tx.execute("locations.mark_restored", location.id, record.path)
     await record_file(tx, location.repository_id, record)
-    return await tx.execute("locations.mark_restored", location.id, record.path) == 1
 
 
 async def displace(

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lumilio.catalog import assets, locations
-from lumilio.errors import OriginalMissing
+from lumilio.errors import LumilioError, RepositoryOffline
 from lumilio.jobs import process_asset
 from lumilio.jobs.library import Library
 from lumilio.log import get_log
-from lumilio.model import AssetId, JobId, UserId
+from lumilio.model import AssetId, JobId, RepositoryId, UploadId, UserId
 from lumilio.queue import store
 from lumilio.storage import staging
+from lumilio.storage.disk import run_blocking
 from lumilio.storage.staging import StagedFile
 
 
@@ -31,28 +32,57 @@ async def accept_upload(
     file_name: str,
     modified: datetime | None,
 ) -> Accepted:
-    """Take responsibility for a staged, fsynced file: on return its job is committed, or its bytes are known."""
-    duplicate = await _intact_duplicate(library, staged, owner_id)
+    """Take responsibility for a staged, fsynced file: on return its job is committed, or its bytes are known.
+
+    A failure before that removes the staged file again: its sender was told nothing.
+    """
+    try:
+        duplicate = await _intact_duplicate(library, staged, owner_id)
+        args = process_asset.Args(
+            upload_id=staged.upload_id,
+            repository_id=staged.repository_id,
+            owner_id=owner_id,
+            content_hash=staged.content_hash,
+            file_name=file_name,
+            size=staged.size,
+            modified=modified,
+        )
+    except LumilioError:
+        await staging.discard(staged)
+        raise
     if duplicate is not None:
         await staging.discard(staged)
         return Accepted(asset_id=duplicate.id, trashed=duplicate.trashed)
-    args = process_asset.Args(
-        upload_id=staged.upload_id,
-        repository_id=staged.repository_id,
-        owner_id=owner_id,
-        content_hash=staged.content_hash,
-        file_name=file_name,
-        size=staged.size,
-        modified=modified,
-    )
     async with library.db.transaction() as tx:
         enqueued = await store.enqueue(tx, process_asset.spec(args))
-    if enqueued.created:
-        library.wake_queue(process_asset.QUEUE)
-    else:
-        await staging.discard(staged)
+    if not enqueued.created:
+        if await _has_its_bytes(library, enqueued.job_id, staged.size):
+            await staging.discard(staged)
+            return Accepted(job_id=enqueued.job_id)
+        async with library.db.transaction() as tx:
+            enqueued = await store.enqueue(tx, process_asset.spec(args, alone=True))
+    library.wake_queue(process_asset.QUEUE)
     get_log().debug("upload.accepted", job_id=enqueued.job_id, upload_id=staged.upload_id, size=staged.size)
     return Accepted(job_id=enqueued.job_id)
+
+
+async def _has_its_bytes(library: Library, job_id: JobId, size: int) -> bool:
+    """Whether the job that works on the same bytes has them at hand: only then a second copy may go."""
+    async with library.db.session() as session:
+        job = await store.get_job(session, job_id)
+    if job is None:
+        return False
+    args = process_asset.Args.model_validate(job.args)
+
+    def look() -> bool:
+        try:
+            repository = library.repository(RepositoryId(args.repository_id))
+            repository.check_online()
+            return staging.staged_path(repository, UploadId(args.upload_id)).stat().st_size == size
+        except (RepositoryOffline, OSError):
+            return False
+
+    return await run_blocking(look)
 
 
 async def _intact_duplicate(library: Library, staged: StagedFile, owner_id: UserId) -> assets.KnownAsset | None:
@@ -62,9 +92,8 @@ async def _intact_duplicate(library: Library, staged: StagedFile, owner_id: User
         if known is None:
             return None
         places = await locations.locations_of(session, known.id)
-    try:
-        await library.present_location(tuple(places), staged.size)
-    except OriginalMissing:
-        get_log().warning("original.missing", asset_id=known.id)
-        return None
-    return known
+    lost = await library.lost_locations(places, staged.size, staged.content_hash)
+    if len(lost) < len(places):
+        return known
+    get_log().warning("original.missing", asset_id=known.id)
+    return None

@@ -1,15 +1,30 @@
 """What the flows work on: the database and the repositories of one installation."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import PurePosixPath
 
 from lumilio.catalog.locations import Location
 from lumilio.db import Database
-from lumilio.errors import NotFound, OriginalMissing, PathInvalid, RepositoryOffline
-from lumilio.model import RepoPath, RepositoryId, UserId
+from lumilio.errors import (
+    DiskFull,
+    JobSnoozed,
+    NotFound,
+    OriginalMissing,
+    PathInvalid,
+    RepositoryOffline,
+    StorageError,
+)
+from lumilio.model import ContentHash, RepoPath, RepositoryId, UserId
+from lumilio.storage.disk import run_blocking
+from lumilio.storage.hashing import is_file_of
 from lumilio.storage.repository import INBOX, Repository
+
+OFFLINE_DELAY = timedelta(seconds=60)
+DISK_FULL_DELAY = timedelta(seconds=30)
+NAMES_LOCK_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +62,41 @@ class Library:
             f"repository {str(repository_id)!r} does not exist" if repository_id else "no default repository"
         )
 
-    async def holds_bytes(self, location: Location, size: int) -> bool:
-        """Whether a file of the right size lies at a location. Raises RepositoryOffline: offline is not lost."""
+    async def holds_bytes(self, location: Location, size: int, content_hash: ContentHash | None = None) -> bool:
+        """Whether a file of the right size, and with these bytes if a hash is given, lies at a location.
+
+        Raises RepositoryOffline: offline is not lost.
+        """
         repository = self.repository(location.repository_id)
-        await asyncio.to_thread(repository.check_online)
+        await run_blocking(repository.check_online)
 
         def look() -> bool:
             try:
-                return repository.resolve(location.current_path).stat().st_size == size
+                path = repository.resolve(location.current_path)
+                return path.stat().st_size == size and (content_hash is None or is_file_of(path, size, content_hash))
             except (FileNotFoundError, NotADirectoryError, PathInvalid):
                 return False
 
-        return await asyncio.to_thread(look)
+        return await run_blocking(look)
+
+    async def lost_locations(
+        self, locations: Sequence[Location], size: int, content_hash: ContentHash
+    ) -> Sequence[Location]:
+        """Those whose file is gone or has other bytes by now, read in full. One that is offline is not lost."""
+        lost = []
+        for location in locations:
+            try:
+                if not await self.holds_bytes(location, size, content_hash):
+                    lost.append(location)
+            except RepositoryOffline:
+                continue
+        return lost
+
+    @asynccontextmanager
+    async def names_locked(self, repository: Repository) -> AsyncIterator[None]:
+        """Keep apart, from the move of a file to its row, what may take a name away from another file."""
+        async with self.db.lock(f"names of {repository.id}", timeout=NAMES_LOCK_SECONDS):
+            yield
 
     async def present_location(self, locations: Sequence[Location], size: int) -> Location:
         """The first location whose file is there. Raises RepositoryOffline or OriginalMissing."""
@@ -70,6 +108,27 @@ class Library:
             except RepositoryOffline as exc:
                 offline = exc
         raise offline or OriginalMissing("no file of this asset is where it should be; upload it again to repair it")
+
+
+@asynccontextmanager
+async def waiting_for_disk(library: Library, repository_id: RepositoryId | None = None) -> AsyncIterator[None]:
+    """Inside a job's work: a disk that is away or full makes it wait, without an attempt or an error.
+
+    A disk that is unplugged at work shows itself by any failure at all: so the sentinel of ``repository_id`` is asked
+    before one is believed. Raises JobSnoozed.
+    """
+    try:
+        try:
+            yield
+        except StorageError as exc:
+            if repository_id is None or isinstance(exc, RepositoryOffline | DiskFull):
+                raise
+            await run_blocking(library.repository(repository_id).check_online)
+            raise
+    except RepositoryOffline as exc:
+        raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc
+    except DiskFull as exc:
+        raise JobSnoozed(DISK_FULL_DELAY, str(exc)) from exc
 
 
 def in_inbox(path: RepoPath) -> bool:

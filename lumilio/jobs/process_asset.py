@@ -4,9 +4,9 @@ Each step may be repeated after a crash: the staged file stays until the asset's
 earlier attempt linked is recognised.
 """
 
-import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,21 +17,20 @@ from pydantic import AwareDatetime, BaseModel
 from lumilio import metrics
 from lumilio.catalog import assets, locations
 from lumilio.catalog.assets import KnownAsset, NewAsset
+from lumilio.catalog.locations import Location
 from lumilio.db import Tx
 from lumilio.errors import (
     DatabaseUnavailable,
-    DiskFull,
     JobDiscarded,
     JobSnoozed,
     MediaDamaged,
     MediaError,
-    RepositoryOffline,
     StagedFileMissing,
     ToolError,
     ToolMissing,
 )
 from lumilio.jobs import settle_trash
-from lumilio.jobs.library import Library
+from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.jobs.render_asset import Renderer, render
 from lumilio.log import bind_context, get_log
 from lumilio.media.detect import refine, sniff
@@ -42,6 +41,7 @@ from lumilio.model import (
     CaptureTime,
     CaptureTimeSource,
     ContentHash,
+    DuplicateNames,
     Facts,
     MediaType,
     Problem,
@@ -55,20 +55,21 @@ from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import Job, JobSpec
 from lumilio.storage import commit, staging
 from lumilio.storage.commit import Committed
+from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
 from lumilio.storage.strategies import STRATEGIES
 from lumilio.tools.exiftool import ExifTool
 
 HEAD_BYTES = 4096
 GIVEN_UP_STEP = "process"
+FACTS_STEP = "facts"
+DETECT_STEP = "detect"
 KIND = "process_asset"
 QUEUE = "process_asset"
 MAX_ATTEMPTS = 10
 """Some four hours of a failing disk or database, or ten crashes in a row: none of that is the file's fault."""
 TOOL_ATTEMPTS = 3
 """After so many attempts a tool that fails on the file is believed, and the failure shown as a problem."""
-OFFLINE_DELAY = timedelta(seconds=60)
-DISK_FULL_DELAY = timedelta(seconds=30)
 TOOL_MISSING_DELAY = timedelta(minutes=5)
 
 
@@ -106,13 +107,17 @@ def key(owner_id: UserId, content_hash: ContentHash) -> str:
     return f"{owner_id}:{content_hash}"
 
 
-def spec(args: Args) -> JobSpec:
-    """The job of an upload: one at a time for the same bytes of one owner."""
+def spec(args: Args, *, alone: bool = False) -> JobSpec:
+    """The job of an upload: one at a time for the same bytes of one owner.
+
+    ``alone``: another job for them lives, but has lost its own copy; this one is unique by its upload.
+    """
+    unique = key(UserId(args.owner_id), ContentHash(args.content_hash))
     return JobSpec(
         kind=KIND,
         queue=QUEUE,
         args=args,
-        key=key(UserId(args.owner_id), ContentHash(args.content_hash)),
+        key=f"{unique}:{args.upload_id}" if alone else unique,
         max_attempts=MAX_ATTEMPTS,
         owner_id=UserId(args.owner_id),
     )
@@ -129,23 +134,20 @@ class ProcessAsset:
     async def work(self, job: JobContext, args: Args) -> Mapping[str, object]:
         """Store, then render. Waits (snoozes) for a disk that is offline or full and for a missing tool."""
         bind_context(upload_id=args.upload_id)
-        try:
-            return (await self._process(job, args)).model_dump(mode="json")
-        except RepositoryOffline as exc:
-            raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc
-        except DiskFull as exc:
-            raise JobSnoozed(DISK_FULL_DELAY, str(exc)) from exc
+        async with waiting_for_disk(self.library, RepositoryId(args.repository_id)):
+            outcome = await self._process(job, args)
+        return outcome.model_dump(mode="json")
 
     async def _process(self, job: JobContext, args: Args) -> Outcome:
         repository = self.library.repository(RepositoryId(args.repository_id))
-        await asyncio.to_thread(repository.check_online)
-        stored = await self._stored(args)
-        facts_problem = None
+        await run_blocking(repository.check_online)
+        stored, lost = await self._stored(args)
+        problem: Problem | None = None
         if stored is None:
             try:
-                asset_id, facts_problem = await self._store(job, args, repository)
+                asset_id, problem = await self._store(job, args, repository, lost)
             except StagedFileMissing as exc:
-                stored = await self._stored(args)  # a frozen attempt that came back to life may have been quicker
+                stored, _ = await self._stored(args)  # a frozen attempt that came back to life may have been quicker
                 if stored is None:
                     raise JobDiscarded(str(exc)) from exc
         if stored is not None:
@@ -154,35 +156,33 @@ class ProcessAsset:
         if stored is not None and stored.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
         rendered = await render(self.library, self.renderer, asset_id, last_attempt=_is_last_for_tools(job))
-        shown = rendered.problem or facts_problem
+        if stored is not None:  # an earlier attempt stored it, and may have met a problem
+            async with self.library.db.session() as session:
+                problem = next(iter(await assets.problems_of(session, asset_id)), None)
+        shown = rendered.problem or problem
         return Outcome(
             asset_id=asset_id,
             asset_state=rendered.state,
             problem=StepProblem(step=shown.step, code=shown.code, reason=shown.reason) if shown else None,
         )
 
-    async def _stored(self, args: Args) -> KnownAsset | None:
-        """The asset with these bytes, unless they are not there any more: then storing them repairs it."""
-        async with self.library.db.session() as session:
-            known = await assets.find_by_hash(session, UserId(args.owner_id), ContentHash(args.content_hash))
-            places = await locations.locations_of(session, known.id) if known is not None else ()
-        for place in places:
-            if await self.library.holds_bytes(place, args.size):
-                return known
-        return None
+    async def _stored(self, args: Args) -> tuple[KnownAsset | None, Sequence[Location]]:
+        """The asset with these bytes, if they are there, and its locations that have lost them.
 
-    async def _store(self, job: JobContext, args: Args, repository: Repository) -> tuple[AssetId, Problem | None]:
+        An asset whose locations are all lost counts as not stored: storing it again repairs it.
+        """
+        content_hash = ContentHash(args.content_hash)
+        async with self.library.db.session() as session:
+            known = await assets.find_by_hash(session, UserId(args.owner_id), content_hash)
+            places = await locations.locations_of(session, known.id) if known is not None else ()
+        lost = await self.library.lost_locations(places, args.size, content_hash)
+        return (known if len(lost) < len(places) else None), lost
+
+    async def _store(
+        self, job: JobContext, args: Args, repository: Repository, lost: Sequence[Location]
+    ) -> tuple[AssetId, Problem | None]:
         facts, media_type, captured, problem = await self._read_facts(job, args, repository)
         content_hash = ContentHash(args.content_hash)
-        strategy = STRATEGIES[repository.config.strategy]
-        committed = await commit.commit(
-            repository,
-            staging.staged_path(repository, UploadId(args.upload_id)),
-            strategy(name=args.file_name, content_hash=content_hash, captured=captured.local),
-            policy=repository.config.duplicate_names,
-            content_hash=content_hash,
-            modified_ns=_nanoseconds(args.modified) if args.modified else None,
-        )
         asset = NewAsset(
             owner_id=UserId(args.owner_id),
             content_hash=content_hash,
@@ -193,23 +193,49 @@ class ProcessAsset:
             captured=captured,
             facts=facts,
         )
-        return await self._record(asset, repository, committed, problem), problem
+        policy = repository.config.duplicate_names
+        wanted = STRATEGIES[repository.config.strategy](
+            name=args.file_name, content_hash=content_hash, captured=captured.local
+        )
+        async with AsyncExitStack() as stack:
+            if policy is DuplicateNames.OVERWRITE:
+                await stack.enter_async_context(self.library.names_locked(repository))
+            committed = await commit.commit(
+                repository,
+                staging.staged_path(repository, UploadId(args.upload_id)),
+                wanted,
+                policy=policy,
+                content_hash=content_hash,
+                modified_ns=_nanoseconds(args.modified) if args.modified else None,
+            )
+            return await self._record(asset, repository, committed, lost, problem), problem
 
     async def _record(
-        self, asset: NewAsset, repository: Repository, committed: Committed, problem: Problem | None
+        self,
+        asset: NewAsset,
+        repository: Repository,
+        committed: Committed,
+        lost: Sequence[Location],
+        problem: Problem | None,
     ) -> AssetId:
-        """One transaction: the asset, unless it is known, its location, and what made room for it."""
+        """One transaction: the asset, unless it is known, its location, and what made room for it.
+
+        A file that lies at a lost location with other bytes by now stays where it is: somebody may have edited it.
+        """
         async with self.library.db.transaction() as tx:
             if committed.displaced is not None:
                 moved = committed.displaced
                 await locations.displace(tx, repository.id, moved.path, moved.trashed, asset.content_hash)
+            for place in lost:
+                await locations.forget(tx, place)
             asset_id = await assets.add_asset(tx, asset)
             if asset_id is None:
                 known = await assets.find_by_hash(tx, asset.owner_id, asset.content_hash)
                 if known is None:
                     raise DatabaseUnavailable("an asset with these bytes went away in the meantime; try again")
                 asset_id = known.id
-                await assets.clear_problem(tx, asset_id, GIVEN_UP_STEP)
+                for step in (GIVEN_UP_STEP, FACTS_STEP, DETECT_STEP):
+                    await assets.clear_problem(tx, asset_id, step)
                 if known.trashed:  # what repairs an asset in the trash belongs there too
                     await store.enqueue(tx, settle_trash.spec(asset_id))
             else:
@@ -226,9 +252,14 @@ class ProcessAsset:
         """Facts, type and time by content. A file that exiftool cannot read is kept without facts, with a problem."""
         staged = staging.staged_path(repository, UploadId(args.upload_id))
         try:
-            head, received = await asyncio.to_thread(_read_head, staged)
+            head, size, received = await run_blocking(_read_head, staged)
         except FileNotFoundError as exc:
+            await run_blocking(repository.check_online)
             raise StagedFileMissing("the staged file is gone; upload it again") from exc
+        if size != args.size:
+            reason = f"the staged file has {size} bytes instead of {args.size}"
+            await staging.quarantine(repository, UploadId(args.upload_id), reason)
+            raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed; upload it again")
         exif: dict[str, object] = {}
         problem: Problem | None = None
         try:
@@ -236,11 +267,12 @@ class ProcessAsset:
         except ToolMissing as exc:
             raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
         except (ToolError, MediaError) as exc:
-            if not await asyncio.to_thread(staged.exists):
+            if not await run_blocking(staged.exists):
+                await run_blocking(repository.check_online)
                 raise StagedFileMissing("the staged file went away while it was read; upload it again") from exc
             if exc.retryable and not _is_last_for_tools(job):
                 raise
-            problem = Problem(code=exc.code, step="facts", reason=str(exc))
+            problem = Problem(code=exc.code, step=FACTS_STEP, reason=str(exc))
         file_type = exif.get("File:FileType")
         found = refine(sniff(head), str(file_type) if file_type else None, args.file_name)
         media_type = found or guess_by_name(args.file_name)
@@ -250,7 +282,7 @@ class ProcessAsset:
             raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed")
         if found is None:
             reason = f"the content is not that of a {media_type.format} file" if args.size else "the file is empty"
-            problem = Problem(code=MediaDamaged.code, step="detect", reason=reason)
+            problem = Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason)
         modified = args.modified or received
         facts = facts_from_exif(exif, media_type, name=args.file_name, modified=modified)
         return facts, media_type, facts.capture_time or _as_capture_time(modified), problem
@@ -270,10 +302,11 @@ def _nanoseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
-def _read_head(path: Path) -> tuple[bytes, datetime]:
-    """The first bytes, and when they were received: a time that every attempt finds again, hence the same folder."""
+def _read_head(path: Path) -> tuple[bytes, int, datetime]:
+    """The first bytes, the size, and when it was received: a time that every attempt finds again."""
     with path.open("rb") as file:
-        return file.read(HEAD_BYTES), datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        status = os.fstat(file.fileno())
+        return file.read(HEAD_BYTES), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:

@@ -10,7 +10,7 @@ from lumilio import metrics
 from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import RenderingInput
 from lumilio.errors import JobDiscarded, MediaError, ToolError
-from lumilio.jobs.library import Library
+from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.log import get_log
 from lumilio.media import processor_for
 from lumilio.model import AssetId, Problem, ProcessingState, Rendition
@@ -61,7 +61,8 @@ class RenderAsset:
 
     async def work(self, job: JobContext, args: Args) -> None:
         """Render one asset."""
-        await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
+        async with waiting_for_disk(self.library):
+            await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
 
 
 async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Rendered:

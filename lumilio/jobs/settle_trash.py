@@ -4,23 +4,22 @@ The API only changes ``trashed_at``; this flow moves files until they agree, how
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from lumilio.catalog import assets, locations
 from lumilio.catalog.locations import Location
-from lumilio.errors import JobSnoozed, RepositoryOffline
-from lumilio.jobs.library import Library, in_inbox
-from lumilio.model import AssetId, ContentHash, LocationState
+from lumilio.errors import OriginalMissing
+from lumilio.jobs.library import Library, in_inbox, waiting_for_disk
+from lumilio.log import get_log
+from lumilio.model import AssetId, ContentHash, LocationId, LocationState
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
 from lumilio.storage import trash
 
 KIND = "settle_trash"
 QUEUE = "files"
-OFFLINE_DELAY = timedelta(minutes=5)
 
 
 class Args(BaseModel):
@@ -43,27 +42,31 @@ class SettleTrash:
     async def work(self, _job: JobContext, args: Args) -> None:
         """Move files until they are where the row wants them. User space is never touched: there the row is enough."""
         asset_id = AssetId(args.asset_id)
+        missing: set[LocationId] = set()
         while True:
             async with self.library.db.session() as session:
                 asset = await assets.get_for_rendering(session, asset_id)
                 wanted = LocationState.TRASHED if await assets.is_trashed(session, asset_id) else LocationState.PRESENT
                 places = await locations.locations_of(session, asset_id)
             misplaced = [place for place in places if place.state is not wanted and in_inbox(place.path)]
-            if asset is None or not misplaced:
+            if asset is None or all(place.id in missing for place in misplaced):
                 return
             for place in misplaced:
-                await self._move(place, asset.content_hash)
+                try:
+                    await self._move(place, asset.content_hash)
+                except OriginalMissing as exc:
+                    missing.add(place.id)
+                    get_log().warning("original.missing", asset_id=asset_id, path=place.current_path, error=exc)
 
     async def _move(self, place: Location, content_hash: ContentHash) -> None:
-        repository = self.library.repository(place.repository_id)
-        try:
+        async with waiting_for_disk(self.library, place.repository_id):
+            repository = self.library.repository(place.repository_id)
             if place.state is LocationState.PRESENT:
                 trash_path = await trash.move_to_trash(repository, place.path, place.id)
                 async with self.library.db.transaction() as tx:
                     await locations.mark_trashed(tx, place, trash_path)
-            else:
+                return
+            async with self.library.names_locked(repository):
                 restored = await trash.restore(repository, place.current_path, content_hash=content_hash)
                 async with self.library.db.transaction() as tx:
                     await locations.mark_restored(tx, place, restored)
-        except RepositoryOffline as exc:
-            raise JobSnoozed(OFFLINE_DELAY, str(exc)) from exc

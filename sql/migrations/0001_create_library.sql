@@ -83,6 +83,8 @@ COMMENT ON COLUMN assets.focal_length IS 'millimetres';
 CREATE UNIQUE INDEX assets_content_key ON assets (owner_id, content_hash);
 CREATE INDEX assets_captured_idx ON assets (owner_id, captured_local, id) WHERE trashed_at IS NULL;
 CREATE INDEX assets_created_idx ON assets (owner_id, created_at, id) WHERE trashed_at IS NULL;
+CREATE INDEX assets_kind_captured_idx ON assets (owner_id, kind, captured_local, id) WHERE trashed_at IS NULL;
+CREATE INDEX assets_kind_created_idx ON assets (owner_id, kind, created_at, id) WHERE trashed_at IS NULL;
 
 CREATE TABLE locations (
     id            uuid PRIMARY KEY DEFAULT new_id(),

@@ -41,33 +41,65 @@ WHERE a.id = $1 AND a.owner_id = $2;
 SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
     created_at, captured_local AS position
 FROM assets
-WHERE owner_id = $1 AND trashed_at IS NULL AND ($2::text IS NULL OR kind = $2) AND (captured_local, id) < ($3, $4)
+WHERE owner_id = $1 AND trashed_at IS NULL AND (captured_local, id) < ($2, $3)
 ORDER BY captured_local DESC, id DESC
-LIMIT $5;
+LIMIT $4;
+
+-- name: page_captured_desc_of_kind
+SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
+    created_at, captured_local AS position
+FROM assets
+WHERE owner_id = $1 AND trashed_at IS NULL AND (captured_local, id) < ($2, $3) AND kind = $5
+ORDER BY captured_local DESC, id DESC
+LIMIT $4;
 
 -- name: page_captured_asc
 SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
     created_at, captured_local AS position
 FROM assets
-WHERE owner_id = $1 AND trashed_at IS NULL AND ($2::text IS NULL OR kind = $2) AND (captured_local, id) > ($3, $4)
+WHERE owner_id = $1 AND trashed_at IS NULL AND (captured_local, id) > ($2, $3)
 ORDER BY captured_local, id
-LIMIT $5;
+LIMIT $4;
+
+-- name: page_captured_asc_of_kind
+SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
+    created_at, captured_local AS position
+FROM assets
+WHERE owner_id = $1 AND trashed_at IS NULL AND (captured_local, id) > ($2, $3) AND kind = $5
+ORDER BY captured_local, id
+LIMIT $4;
 
 -- name: page_added_desc
 SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
     created_at, created_at AS position
 FROM assets
-WHERE owner_id = $1 AND trashed_at IS NULL AND ($2::text IS NULL OR kind = $2) AND (created_at, id) < ($3, $4)
+WHERE owner_id = $1 AND trashed_at IS NULL AND (created_at, id) < ($2, $3)
 ORDER BY created_at DESC, id DESC
-LIMIT $5;
+LIMIT $4;
+
+-- name: page_added_desc_of_kind
+SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
+    created_at, created_at AS position
+FROM assets
+WHERE owner_id = $1 AND trashed_at IS NULL AND (created_at, id) < ($2, $3) AND kind = $5
+ORDER BY created_at DESC, id DESC
+LIMIT $4;
 
 -- name: page_added_asc
 SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
     created_at, created_at AS position
 FROM assets
-WHERE owner_id = $1 AND trashed_at IS NULL AND ($2::text IS NULL OR kind = $2) AND (created_at, id) > ($3, $4)
+WHERE owner_id = $1 AND trashed_at IS NULL AND (created_at, id) > ($2, $3)
 ORDER BY created_at, id
-LIMIT $5;
+LIMIT $4;
+
+-- name: page_added_asc_of_kind
+SELECT id, content_hash, file_name, size, kind, format, mime, state, width, height, captured_local, captured_offset,
+    created_at, created_at AS position
+FROM assets
+WHERE owner_id = $1 AND trashed_at IS NULL AND (created_at, id) > ($2, $3) AND kind = $5
+ORDER BY created_at, id
+LIMIT $4;
 
 -- name: set_trashed
 UPDATE assets SET trashed_at = now(), updated_at = now() WHERE id = $1 AND owner_id = $2 AND trashed_at IS NULL;
@@ -80,6 +112,9 @@ SELECT trashed_at IS NOT NULL FROM assets WHERE id = $1;
 
 -- name: for_rendering
 SELECT id, content_hash, size, kind, format, mime FROM assets WHERE id = $1;
+
+-- name: problems_of
+SELECT step, code, reason FROM problems WHERE asset_id = $1 ORDER BY step;
 
 -- name: clear_problem
 DELETE FROM problems WHERE asset_id = $1 AND step = $2;

@@ -17,7 +17,7 @@ DELETE FROM locations WHERE repository_id = $2 AND path = $3 AND state = 'presen
 WITH displaced AS (
     UPDATE locations SET state = 'trashed', trashed_at = now(), trash_path = $3
     WHERE repository_id = $1 AND path = $2 AND state = 'present'
-        AND asset_id NOT IN (SELECT id FROM assets WHERE content_hash = $4)
+        AND NOT EXISTS (SELECT FROM assets AS a WHERE a.id = locations.asset_id AND a.content_hash = $4)
     RETURNING asset_id
 )
 UPDATE assets SET trashed_at = now(), updated_at = now()
@@ -29,8 +29,12 @@ WHERE assets.id = displaced.asset_id AND assets.trashed_at IS NULL
             AND (other.repository_id, other.path) <> ($1, $2)
     );
 
--- name: mark_trashed
-UPDATE locations SET state = 'trashed', trashed_at = now(), trash_path = $2 WHERE id = $1 AND state = 'present';
+-- name: put_trashed
+-- An upsert: a newcomer that took the path in the meantime has removed the claim on it, but the bytes lie in the trash.
+INSERT INTO locations (id, asset_id, repository_id, path, state, trashed_at, trash_path)
+VALUES ($1, $2, $3, $4, 'trashed', now(), $5)
+ON CONFLICT (id) DO UPDATE SET state = 'trashed', trashed_at = now(), trash_path = excluded.trash_path
+WHERE locations.state = 'present';
 
 -- name: mark_restored
 UPDATE locations SET state = 'present', trashed_at = NULL, trash_path = NULL, path = $2
@@ -43,4 +47,8 @@ SET size = excluded.size, mtime_ns = excluded.mtime_ns, device = excluded.device
     recorded_at = now();
 
 -- name: forget_file
-DELETE FROM file_records WHERE repository_id = $1 AND path = $2;
+DELETE FROM file_records WHERE repository_id = $1 AND path = $2
+    AND NOT EXISTS (SELECT FROM locations WHERE repository_id = $1 AND path = $2 AND state = 'present');
+
+-- name: forget
+DELETE FROM locations WHERE id = $1;

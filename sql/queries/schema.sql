@@ -4,11 +4,14 @@ SELECT current_setting('server_version_num');
 -- name: available_vector
 SELECT default_version FROM pg_available_extensions WHERE name = 'vector';
 
--- name: lock_migrations
-SELECT pg_advisory_lock(hashtext('lumilio migrations'));
+-- name: try_lock
+SELECT pg_try_advisory_lock(hashtextextended($1, 0));
 
--- name: unlock_migrations
-SELECT pg_advisory_unlock(hashtext('lumilio migrations'));
+-- name: unlock
+SELECT pg_advisory_unlock(hashtextextended($1, 0));
+
+-- name: migrations_table
+SELECT to_regclass('schema_migrations') IS NOT NULL;
 
 -- name: create_migrations_table
 CREATE TABLE IF NOT EXISTS schema_migrations (

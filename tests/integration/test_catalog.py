@@ -181,12 +181,12 @@ async def test_a_location_goes_to_the_trash_and_back_once(tx: Tx) -> None:
     await locations.add_location(tx, asset_id, repository_id, _file("inbox/a.jpg"))
     (place,) = await locations.locations_of(tx, asset_id)
     trashed = RepoPath(".lumilio/trash/x/inbox/a.jpg")
-    assert await locations.mark_trashed(tx, place, trashed)
-    assert not await locations.mark_trashed(tx, place, trashed)
+    for _ in range(2):
+        await locations.mark_trashed(tx, place, trashed)
     (moved,) = await locations.locations_of(tx, asset_id)
     assert (moved.state, moved.current_path) == (LocationState.TRASHED, trashed)
-    assert await locations.mark_restored(tx, moved, _file("inbox/a (1).jpg"))
-    assert not await locations.mark_restored(tx, moved, _file("inbox/a (1).jpg"))
+    for _ in range(2):
+        await locations.mark_restored(tx, moved, _file("inbox/a (1).jpg"))
     (back,) = await locations.locations_of(tx, asset_id)
     assert (back.state, back.current_path) == (LocationState.PRESENT, "inbox/a (1).jpg")
 
@@ -267,3 +267,41 @@ async def test_an_owner_has_one_default_repository(database: Database) -> None:
 async def test_uploads_without_a_job_are_neither_live_nor_given_up(tx: Tx) -> None:
     assert await uploads.jobs_of(tx, [UploadId(uuid.uuid4())]) == (set(), set())
     assert await uploads.jobs_of(tx, []) == (set(), set())
+
+
+async def test_bytes_in_the_trash_keep_their_row_when_a_newcomer_took_the_path_before_the_row_was_written(
+    tx: Tx,
+) -> None:
+    owner_id = await _user(tx)
+    repository_id = await _repository(tx, owner_id)
+    first, second = (
+        await _added(tx, _asset(owner_id, ContentHash("1" * 64))),
+        await _added(tx, _asset(owner_id, ContentHash("2" * 64))),
+    )
+    await locations.add_location(tx, first, repository_id, _file("inbox/a.jpg"))
+    (place,) = await locations.locations_of(tx, first)
+    await locations.add_location(tx, second, repository_id, _file("inbox/a.jpg"))
+    trashed = RepoPath(".lumilio/trash/x/inbox/a.jpg")
+    await locations.mark_trashed(tx, place, trashed)
+    (moved,) = await locations.locations_of(tx, first)
+    assert (moved.state, moved.current_path) == (LocationState.TRASHED, trashed)
+    (other,) = await locations.locations_of(tx, second)
+    assert other.state is LocationState.PRESENT
+
+
+async def test_a_restored_file_takes_its_path_from_the_row_of_one_that_vanished(tx: Tx) -> None:
+    owner_id = await _user(tx)
+    repository_id = await _repository(tx, owner_id)
+    first, second = (
+        await _added(tx, _asset(owner_id, ContentHash("1" * 64))),
+        await _added(tx, _asset(owner_id, ContentHash("2" * 64))),
+    )
+    await locations.add_location(tx, first, repository_id, _file("inbox/a.jpg"))
+    (place,) = await locations.locations_of(tx, first)
+    await locations.mark_trashed(tx, place, RepoPath(".lumilio/trash/x/inbox/a.jpg"))
+    await locations.add_location(tx, second, repository_id, _file("inbox/a.jpg"))
+    (moved,) = await locations.locations_of(tx, first)
+    await locations.mark_restored(tx, moved, _file("inbox/a.jpg"))
+    (back,) = await locations.locations_of(tx, first)
+    assert (back.state, back.path) == (LocationState.PRESENT, "inbox/a.jpg")
+    assert await locations.locations_of(tx, second) == []
