@@ -4,8 +4,11 @@ import asyncio
 import base64
 import binascii
 import json
+import os
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -27,9 +30,10 @@ from lumilio.api.schemas import (
 )
 from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import AssetDetail, Position, SortKey, SortOrder
-from lumilio.errors import Conflict, NotFound, RequestError
+from lumilio.errors import Conflict, NotFound, OriginalMissing, RequestError
 from lumilio.jobs import process_asset, render_asset, settle_trash
 from lumilio.jobs.find_known import find_known
+from lumilio.jobs.library import Library
 from lumilio.model import AssetId, MediaKind, parse_content_hash
 from lumilio.queue import store
 from lumilio.storage import derivatives
@@ -37,6 +41,8 @@ from lumilio.storage import derivatives
 THUMBNAIL_SIZE_OF = {name: size for size, name in THUMBNAIL_NAMES.items()}
 CACHE_THUMBNAIL = "private, max-age=86400"
 CACHE_ORIGINAL = "private, no-cache"
+LOOK_AGAIN = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds to wait after each look for an original that is not where its rows say: a move takes some milliseconds."""
 
 
 class ListQuery(Body):
@@ -121,11 +127,23 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"asset {str(asset_id)!r} has no {query.size} thumbnail")
     repository = context.library.repository(row.repository_id)
     path = derivatives.thumbnail_path(repository, row.content_hash, size)
-    if not await derivatives.is_whole(path, row.bytes):
+    file = await asyncio.to_thread(_open_whole, path, row.bytes)
+    if file is None:
         await asyncio.to_thread(repository.check_online)
         await _render_again(context, asset_id)
         raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")
-    return StoredFile(path, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
+    return StoredFile(file, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
+
+
+def _open_whole(path: Path, size: int) -> BinaryIO | None:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_size == size:
+        return file
+    file.close()
+    return None
 
 
 async def _render_again(context: Context, asset_id: AssetId) -> None:
@@ -137,18 +155,30 @@ async def _render_again(context: Context, asset_id: AssetId) -> None:
 async def get_original(request: web.Request) -> web.StreamResponse:
     """The original, bit for bit, with ranges."""
     asset = await _asset(request)
-    library = context_of(request).library
-    async with library.db.session() as session:
-        places = await locations.locations_of(session, asset.id)
-    place = await library.present_location(tuple(places), asset.size)
-    path = await asyncio.to_thread(library.repository(place.repository_id).resolve, place.current_path)
+    file = await _open_original(context_of(request).library, asset)
     headers = {
         "Cache-Control": CACHE_ORIGINAL,
         "Content-Type": asset.media_type.mime,
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(asset.file_name, safe='')}",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
-    return StoredFile(path, headers)
+    return StoredFile(file, headers)
+
+
+async def _open_original(library: Library, asset: AssetDetail) -> BinaryIO:
+    """A file on its way into the trash or out of it moves shortly before its row tells, so it is looked for again.
+
+    Raises RepositoryOffline and OriginalMissing.
+    """
+    for pause in LOOK_AGAIN:
+        async with library.db.session() as session:
+            places = await locations.locations_of(session, asset.id)
+        with suppress(OriginalMissing, FileNotFoundError):
+            place = await library.present_location(tuple(places), asset.size)
+            path = await asyncio.to_thread(library.repository(place.repository_id).resolve, place.current_path)
+            return await asyncio.to_thread(path.open, "rb")
+        await asyncio.sleep(pause)
+    raise OriginalMissing(f"no file of asset {str(asset.id)!r} is where it should be; upload it again to repair it")
 
 
 async def delete_asset(request: web.Request) -> web.Response:
