@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import resource
 import signal
 import tempfile
 import time
@@ -43,6 +44,7 @@ from lumilio.tools.tokens import Caller, TokenSigner
 DAEMON_FILE = "daemon.json"
 TEMPORARY_PREFIX = "lumilio-"
 MIB = 1 << 20
+MOST_FILES = 65536
 LOCAL_TOKEN_LIFETIME = timedelta(hours=1)
 ATTACH_INTERVAL = timedelta(seconds=5)
 """How soon a disk that was plugged in is used: one small query and one failed open each time."""
@@ -156,6 +158,7 @@ async def run(config: Config, announce: Callable[[Started], None]) -> None:
     """Run until SIGTERM or SIGINT; a second one cuts short. Raises LumilioError when it cannot start."""
     began = time.monotonic()
     stopping = asyncio.Event()
+    _raise_file_limit()
     _watch_signals(stopping)
     directory = config.data_directory
     first_start.prepare_data_directory(directory)
@@ -290,11 +293,15 @@ async def _keep_local_access(parts: Parts, stopping: asyncio.Event, url: str) ->
     """``daemon.json``: address and a token for whoever may read this user's files, renewed before it expires."""
     caller = Caller(user_id=parts.admin.id, role=parts.admin.role)
     path = parts.config.data_directory / DAEMON_FILE
+    issued = datetime.min.replace(tzinfo=UTC)
     while not stopping.is_set():
-        token = parts.context.signer.issue(caller, LOCAL_TOKEN_LIFETIME)
-        document = json.dumps({"url": url, "token": token, "pid": os.getpid()})
-        await asyncio.to_thread(first_start.write_private, path, document.encode())
-        await _pause(stopping, LOCAL_TOKEN_LIFETIME / 2)
+        # By the wall clock, in short steps: the monotonic one stands still while the machine sleeps.
+        if abs(datetime.now(UTC) - issued) > LOCAL_TOKEN_LIFETIME / 2:
+            issued = datetime.now(UTC)
+            token = parts.context.signer.issue(caller, LOCAL_TOKEN_LIFETIME)
+            document = json.dumps({"url": url, "token": token, "pid": os.getpid()})
+            await asyncio.to_thread(first_start.write_private, path, document.encode())
+        await _pause(stopping, timedelta(seconds=30))
 
 
 async def _sweep(parts: Parts, stopping: asyncio.Event) -> None:
@@ -337,6 +344,14 @@ def _started(parts: Parts, url: str, began: float) -> Started:
         password_file=password if password.exists() else None,
         seconds=time.monotonic() - began,
     )
+
+
+def _raise_file_limit() -> None:
+    """A client costs a file descriptor, and the usual soft limit of 1024 is for programs that call select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _watch_signals(stopping: asyncio.Event) -> None:

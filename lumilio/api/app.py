@@ -9,7 +9,7 @@ from lumilio.api.openapi import DOCUMENT, document, openapi_document
 from lumilio.api.routes import Route, RouteHandler
 
 V1 = "/api/v1"
-MAX_BODY_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 17
 """Bodies that are read as a whole; files are streamed and have their own limit."""
 
 
@@ -57,6 +57,7 @@ def build_app(context: Context) -> web.Application:
         middlewares=[observe, translate_errors, decide_access(access)], client_max_size=MAX_BODY_BYTES
     )
     app[CONTEXT] = context
+    app[ops.READINESS] = ops.Readiness(context)
     app.on_response_prepare.append(add_headers)
     app[DOCUMENT] = document(ROUTES)
     for route in ROUTES:

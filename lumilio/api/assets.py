@@ -217,8 +217,9 @@ async def check_assets(request: web.Request) -> web.Response:
         live = await store.live_ids(session, process_asset.KIND, list(unknown.values()))
     results = []
     for digest in hashes:
-        if digest in known:
-            results.append(CheckResult(content_hash=digest, status="known", asset_id=known[digest]))
+        if (file := known.get(digest)) is not None:
+            found = CheckResult(content_hash=digest, status="known", asset_id=file.asset_id, trashed=file.trashed)
+            results.append(found)
         elif (job_id := live.get(unknown[digest])) is not None:
             results.append(CheckResult(content_hash=digest, status="processing", task_id=str(job_id)))
         else:

@@ -59,12 +59,13 @@ class CheckBody(Body):
 
 
 class CheckResult(BaseModel):
-    """What the library knows of one digest."""
+    """What the library knows of one digest; `trashed`: the asset is in the trash, and will be gone one day."""
 
     content_hash: str
     status: Literal["known", "processing", "unknown"]
     asset_id: UUID | None = None
     task_id: str | None = None
+    trashed: bool = False
 
 
 class CheckResults(BaseModel):

@@ -52,10 +52,8 @@ def _task(job: Job) -> Task:
     outcome = process_asset.Outcome.model_validate(job.result) if job.result else None
     problem = ProblemItem(**outcome.problem.model_dump()) if outcome and outcome.problem else None
     if job.state in {JobState.DISCARDED, JobState.CANCELLED}:
-        last = job.errors[-1] if job.errors else None
-        problem = ProblemItem(
-            step="process", code=last.code if last else "queue.error", reason=last.message if last else "given up"
-        )
+        last = process_asset.why_given_up(job)
+        problem = ProblemItem(step=last.step, code=last.code, reason=last.reason)
     return Task(
         task_id=str(job.id),
         state=_state(job.state, failed=problem is not None),

@@ -63,7 +63,7 @@ async def upload_batch(request: web.Request) -> web.Response:
     results: list[BatchResult] = []
     async with aclosing(parts_of(request, timeout)) as parts:
         async for part in parts:
-            if part.name == "repository_id":
+            if part.name == "repository_id" and not results:
                 repository_id = await _repository_id(part, timeout)
                 continue
             if len(results) >= limit:
@@ -114,8 +114,13 @@ async def _receive_one_of_many(
 
 
 async def _drain(request: web.Request, part: BodyPartReader) -> None:
-    async for _chunk in chunks_of(part, context_of(request).config.server.request_timeout_seconds):
-        pass
+    """Read over a refused part, so that the next one can be read. Raises PayloadTooLarge for one without end."""
+    config = context_of(request).config
+    left = config.ingest.max_file_mb * MIB
+    async for chunk in chunks_of(part, config.server.request_timeout_seconds):
+        left -= len(chunk)
+        if left < 0:
+            raise PayloadTooLarge(f"a file of more than {config.ingest.max_file_mb} MiB; what came before it is kept")
 
 
 async def _repository_id(part: BodyPartReader, timeout: float) -> RepositoryId:

@@ -61,6 +61,7 @@ class KnownFile:
     content_hash: ContentHash
     asset_id: AssetId
     size: int
+    trashed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +129,12 @@ async def known_files(tx: Tx, owner_id: UserId, hashes: Sequence[ContentHash]) -
     """Which of the hashes the owner has, in the trash or not."""
     rows = await tx.rows("assets.known_files", owner_id, [bytes.fromhex(digest) for digest in hashes])
     return [
-        KnownFile(content_hash=ContentHash(row["content_hash"].hex()), asset_id=AssetId(row["id"]), size=row["size"])
+        KnownFile(
+            content_hash=ContentHash(row["content_hash"].hex()),
+            asset_id=AssetId(row["id"]),
+            size=row["size"],
+            trashed=row["trashed"],
+        )
         for row in rows
     ]
 

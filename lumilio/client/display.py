@@ -200,8 +200,9 @@ def progress_line(tally: Tally, pace: Pace) -> str:
         left = max(0, tally.expected_bytes - tally.moved_bytes)
         if pace.rate > 0:
             parts.append(f"{_duration(left / pace.rate)} left")
-    parts.append(f"{tally.duplicates:,} already there")
-    parts.append(f"{tally.problems + tally.failed + tally.lost:,} problems")
+    parts.append(f"{tally.duplicates + tally.trashed:,} already there")
+    troubles = tally.problems + tally.failed + tally.lost
+    parts.append(f"{troubles:,} {'problem' if troubles == 1 else 'problems'}")
     return " · ".join(parts)
 
 
@@ -218,6 +219,7 @@ def summary_lines(tally: Tally, ending: Ending) -> list[str]:
         ]
     rows = [
         (tally.duplicates, "already there"),
+        (tally.trashed, "in the library's trash: restore them, or they will be gone one day"),
         (tally.ready, "processed"),
         (tally.unsupported, "stored, not processed yet: this version cannot show them"),
         (tally.problems, "stored, but with a problem"),

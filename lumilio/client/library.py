@@ -41,6 +41,7 @@ class Verdict:
 
     content_hash: str
     presence: Presence
+    trashed: bool
     asset_id: str | None
     task_id: str | None
 
@@ -69,6 +70,7 @@ async def check_hashes(session: Session, hashes: Sequence[ContentHash]) -> dict[
         Verdict(
             content_hash=text(item, "content_hash") or "",
             presence=_member(Presence, item, "status"),
+            trashed=item.get("trashed") is True,
             asset_id=text(item, "asset_id"),
             task_id=text(item, "task_id"),
         )

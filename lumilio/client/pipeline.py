@@ -164,7 +164,8 @@ class Pipeline:
         return unknown
 
     async def _settle_present(self, verdict: Verdict, candidates: deque[Candidate]) -> None:
-        self._settle_twins(candidates, verdict.task_id, verdict.asset_id)
+        outcome = Outcome.TRASHED if verdict.trashed else Outcome.DUPLICATE
+        self._settle_twins(candidates, verdict.task_id, verdict.asset_id, outcome)
         if verdict.presence is Presence.PROCESSING and not self._plan.dry_run:
             await self._follow(candidates[0], verdict.task_id)
 
@@ -196,7 +197,7 @@ class Pipeline:
         del self._claims[content_hash]
         match outcome:
             case Receipt():
-                sent = Outcome.DUPLICATE if outcome.duplicate else Outcome.SENT
+                sent = Outcome.TRASHED if outcome.trashed else Outcome.DUPLICATE if outcome.duplicate else Outcome.SENT
                 self._settle(_settled(candidate, sent, outcome.task_id, outcome.asset_id))
                 self._settle_twins(candidates, outcome.task_id, outcome.asset_id)
                 await self._follow(candidate, outcome.task_id)
@@ -243,9 +244,15 @@ class Pipeline:
         self._tally.pending = self._following.count
         self._settle(event)
 
-    def _settle_twins(self, candidates: deque[Candidate], task_id: str | None, asset_id: str | None) -> None:
+    def _settle_twins(
+        self,
+        candidates: deque[Candidate],
+        task_id: str | None,
+        asset_id: str | None,
+        outcome: Outcome = Outcome.DUPLICATE,
+    ) -> None:
         for twin in candidates:
-            self._settle(_settled(twin, Outcome.DUPLICATE, task_id, asset_id))
+            self._settle(_settled(twin, outcome, task_id, asset_id))
 
     def _fail(self, path: str, code: str, reason: str, size: int = 0) -> None:
         self._settle(FileSettled(path=path, outcome=Outcome.FAILED, size=size, code=code, reason=reason))

@@ -14,6 +14,7 @@ class Outcome(StrEnum):
 
     SENT = "sent"
     DUPLICATE = "duplicate"
+    TRASHED = "trashed"
     WOULD_SEND = "would_send"
     SKIPPED = "skipped"
     FAILED = "failed"
@@ -69,6 +70,7 @@ class Tally:
     sent_bytes: int = 0
     sent: int = 0
     duplicates: int = 0
+    trashed: int = 0
     would_send: int = 0
     would_send_bytes: int = 0
     skipped: int = 0
@@ -84,7 +86,7 @@ class Tally:
     @property
     def done_files(self) -> int:
         """Files that are settled, skipped ones left out."""
-        return self.sent + self.duplicates + self.would_send + self.failed
+        return self.sent + self.duplicates + self.trashed + self.would_send + self.failed
 
     @property
     def moved_bytes(self) -> int:
@@ -115,6 +117,8 @@ class Tally:
                 self.sent_bytes += event.size
             case Outcome.DUPLICATE:
                 self.duplicates += 1
+            case Outcome.TRASHED:
+                self.trashed += 1
             case Outcome.WOULD_SEND:
                 self.would_send += 1
                 self.would_send_bytes += event.size

@@ -32,6 +32,7 @@ class Receipt:
     """The library has the bytes. ``duplicate`` means that it had them before this file was sent."""
 
     duplicate: bool
+    trashed: bool = False
     task_id: str | None
     asset_id: str | None
 
@@ -170,5 +171,6 @@ def _outcome(answer: Answer) -> Receipt | Refusal:
     if answer.status == 202 and task_id:
         return Receipt(duplicate=False, task_id=task_id, asset_id=asset_id)
     if answer.body.get("status") == "duplicate":
-        return Receipt(duplicate=True, task_id=task_id, asset_id=asset_id)
+        trashed = answer.body.get("trashed") is True
+        return Receipt(duplicate=True, trashed=trashed, task_id=task_id, asset_id=asset_id)
     raise not_understood("status")

@@ -14,7 +14,7 @@ from lumilio.storage.repository import Repository
 
 async def find_known(
     library: Library, owner_id: UserId, hashes: Sequence[ContentHash]
-) -> Mapping[ContentHash, AssetId]:
+) -> Mapping[ContentHash, KnownFile]:
     """The assets with these bytes whose file is there, or on a disk that is away: offline is not lost.
 
     One whose file is gone is left out, so that it is sent again, which repairs it.
@@ -23,7 +23,7 @@ async def find_known(
         known = await assets.known_files(session, owner_id, hashes)
         places = await locations.locations_of_many(session, [file.asset_id for file in known])
     intact = await asyncio.to_thread(_intact, library, known, places)
-    return {file.content_hash: file.asset_id for file in intact}
+    return {file.content_hash: file for file in intact}
 
 
 def _intact(

@@ -25,6 +25,7 @@ from lumilio.errors import (
     JobSnoozed,
     MediaDamaged,
     MediaError,
+    QueueError,
     StagedFileMissing,
     ToolError,
     ToolMissing,
@@ -320,9 +321,18 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     known = await assets.find_by_hash(tx, UserId(args.owner_id), ContentHash(args.content_hash))
     if known is None or known.state is not ProcessingState.STORED:
         return
-    last = job.errors[-1] if job.errors else None
-    reason = last.message if last else "given up"
     await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
-    await assets.record_problem(
-        tx, known.id, Problem(code=last.code if last else "queue.error", step=GIVEN_UP_STEP, reason=reason)
-    )
+    await assets.record_problem(tx, known.id, why_given_up(job))
+
+
+def why_given_up(job: Job) -> Problem:
+    """The last error of a job that ended without success, for the owner of its file.
+
+    Messages about storage and the database name the server's paths: those stay in the log and in the job.
+    """
+    last = job.errors[-1] if job.errors else None
+    if last is None:
+        return Problem(code=QueueError.code, step=GIVEN_UP_STEP, reason="given up")
+    told = last.code.split(".")[0] in {"media", "tool", "queue"}
+    reason = last.message if told else "the server could not store or process the file; its log has the details"
+    return Problem(code=last.code, step=GIVEN_UP_STEP, reason=reason)

@@ -2,7 +2,9 @@
 SELECT id, state, trashed_at FROM assets WHERE owner_id = $1 AND content_hash = $2;
 
 -- name: known_files
-SELECT content_hash, id, size FROM assets WHERE owner_id = $1 AND content_hash = ANY ($2::bytea[]);
+SELECT content_hash, id, size, trashed_at IS NOT NULL AS trashed
+FROM assets
+WHERE owner_id = $1 AND content_hash = ANY ($2::bytea[]);
 
 -- name: insert
 INSERT INTO assets (
