@@ -1,6 +1,7 @@
 """What holds for the whole API: the document describes it, and a failure is a problem that tells enough, not more."""
 
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -161,7 +162,7 @@ REFUSALS: tuple[tuple[str, str, dict[str, Any], int, str], ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path", "more", "status", "code"), REFUSALS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("method", "path", "more", "status", "code"), REFUSALS, ids=itertools.count())
 async def test_a_refusal_is_a_problem_document(
     shared_daemon: RunningDaemon, method: str, path: str, more: dict[str, Any], status: int, code: str
 ) -> None:
@@ -279,12 +280,12 @@ async def test_secrets_in_answers_are_not_to_be_stored(shared_daemon: RunningDae
 
 
 async def test_a_deep_or_wide_body_costs_a_refusal_and_not_the_daemon(shared_daemon: RunningDaemon) -> None:
-    wide = json.dumps({"hashes": ["a" * 64], **{f"k{n}": n for n in range(20_000)}}).encode()
+    wide = json.dumps({"hashes": ["a" * 64], **{f"k{n}": n for n in range(5_000)}}).encode()
     async with shared_daemon.session() as client:
         async with client.post("/api/v1/assets/check", data=wide, headers=JSON) as response:
             assert response.status == 400
             problem = await response.json(content_type=None)
             assert len(problem["errors"]) == 21
-            assert problem["errors"][-1] == "and 19980 more"
+            assert problem["errors"][-1] == "and 4980 more"
         async with client.get("/health/live") as response:
             assert response.status == 200

@@ -12,8 +12,15 @@ from tests.acceptance.callers import session_of
 from tests.running import RunningDaemon, finished, running_daemon, upload
 
 
+async def _becomes(daemon: RunningDaemon, expected: int) -> dict[str, str]:
+    """Wait for that status; what is wrong then, by check. A look is fresh for a second."""
+    async with asyncio.timeout(30):
+        while (found := await _ready(daemon))[0] != expected:
+            await asyncio.sleep(0.1)
+    return found[1]
+
+
 async def _ready(daemon: RunningDaemon) -> tuple[int, dict[str, str]]:
-    """The status, and what is wrong by check."""
     async with session_of(daemon, None) as client, client.get("/health/ready") as response:
         health = await response.json()
     assert health["ok"] == (response.status == 200) == all(check["ok"] for check in health["checks"])
@@ -35,12 +42,12 @@ async def test_a_repository_that_goes_away_makes_it_unready_refuses_uploads_and_
     async with daemon.session() as client:
         _, answer = await upload(client, "kept.jpg", photo)
         asset_id = (await finished(client, answer["task_id"]))["asset_id"]
-        assert await _ready(daemon) == (200, {})
+        assert await _becomes(daemon, 200) == {}
         files = sorted((daemon.library / "inbox").rglob("*.jpg"))
 
         sentinel.rename(hidden)
-        status, wrong = await _ready(daemon)
-        assert (status, list(wrong)) == (503, ["disk"])
+        wrong = await _becomes(daemon, 503)
+        assert list(wrong) == ["disk"]
         assert "'Library' is offline" in wrong["disk"]
         status, problem = await upload(client, "refused.jpg", photo + b"x")
         assert (status, problem["code"]) == (503, "repository.offline")
@@ -55,7 +62,7 @@ async def test_a_repository_that_goes_away_makes_it_unready_refuses_uploads_and_
             assert (await response.json())["results"][0]["status"] == "known"
 
         hidden.rename(sentinel)
-        assert await _ready(daemon) == (200, {})
+        assert await _becomes(daemon, 200) == {}
         status, answer = await upload(client, "taken.jpg", photo + b"x")
         assert status == 202
         assert (await finished(client, answer["task_id"]))["state"] == "completed"
@@ -68,16 +75,13 @@ async def test_a_daemon_that_starts_without_its_repository_says_so_and_takes_it_
     away = daemon.data_dir / "unplugged"
     daemon.library.rename(away)
     with running_daemon(daemon.data_dir.parent) as again:
-        status, wrong = await _ready(again)
-        assert (status, list(wrong)) == (503, ["disk"])
+        assert list(await _becomes(again, 503)) == ["disk"]
         async with again.session() as client:
             status, problem = await upload(client, "refused.jpg", b"\xff\xd8\xff")
         assert (status, problem["code"]) == (503, "repository.offline")
         assert not again.library.exists()
         away.rename(again.library)
-        async with asyncio.timeout(30):
-            while (await _ready(again))[0] != 200:
-                await asyncio.sleep(0.1)
+        assert await _becomes(again, 200) == {}
         async with again.session() as client:
             _, answer = await upload(client, "taken.jpg", photo)
             assert (await finished(client, answer["task_id"]))["state"] == "completed"
