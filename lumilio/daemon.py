@@ -4,8 +4,8 @@ import asyncio
 import fcntl
 import json
 import os
-import shutil
 import resource
+import shutil
 import signal
 import tempfile
 import time

@@ -19,7 +19,6 @@ from lumilio.queue import store
 from lumilio.storage.repository import Repository
 
 CHECK_TIMEOUT = 10.0
-FRESH_SECONDS = 1.0
 MIB = 1 << 20
 DOCS_FILES = {
     "swagger-ui.css": "text/css",
@@ -47,33 +46,29 @@ async def live(_request: web.Request) -> web.Response:
 
 
 class Readiness:
-    """The last look at everything, for as long as it is fresh: anybody may ask, as often as they like."""
+    """One look at everything at a time, shared by all who ask meanwhile: anybody may ask, as often as they like."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._looking = asyncio.Lock()
-        self._seen_at = float("-inf")
-        self._health: Health | None = None
+        self._look: asyncio.Task[Health] | None = None
 
     async def health(self) -> Health:
-        """What was found at most FRESH_SECONDS ago."""
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if self._health is None or now - self._seen_at > FRESH_SECONDS:
-                context = self._context
-                checks = await asyncio.gather(
-                    _database(context), _migrations(context), _queue(context), _disks(context)
-                )
-                self._health = Health(ok=all(check.ok for check in checks), version=__version__, checks=list(checks))
-                self._seen_at = asyncio.get_running_loop().time()
-            return self._health
+        """What is found now."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._find(), name="readiness")
+        return await asyncio.shield(self._look)
+
+    async def _find(self) -> Health:
+        context = self._context
+        checks = await asyncio.gather(_database(context), _migrations(context), _queue(context), _disks(context))
+        return Health(ok=all(check.ok for check in checks), version=__version__, checks=list(checks))
 
 
 READINESS = web.AppKey("readiness", Readiness)
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Everything that serving needs was tried within the last second; 503 when something is not as it should be."""
+    """Everything that serving needs was tried just now; 503 when something is not as it should be."""
     health = await request.app[READINESS].health()
     return answer(health, status=200 if health.ok else 503)
 
