@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from uuid import UUID
 
-from lumilio.errors import PathOccupied, StagedFileMissing
+from lumilio.errors import PathOccupied, StagedFileMissing, StorageError
 from lumilio.model import ContentHash, DuplicateNames, PlacedFile, RepoPath, UploadId
 from lumilio.storage.disk import (
     exclusively,
@@ -71,21 +71,24 @@ async def commit(
     *,
     policy: DuplicateNames,
     content_hash: ContentHash,
+    size: int | None = None,
     modified_ns: int | None = None,
     calls: NoReplace = LINUX,
 ) -> Committed:
     """Give a staged file its name in the repository, durably, and leave it staged; may be repeated at any time.
 
-    ``staged`` is named by its upload; ``content_hash`` is that of its bytes, verified by the caller; ``modified_ns``
-    the modification time that the client knew. The path that comes back differs from ``wanted`` when that is taken.
+    ``staged`` is named by its upload; ``content_hash`` is that of its bytes, verified when they were received, as was
+    their ``size``, which is compared when it is given; ``modified_ns`` is the modification time that the client knew.
+    The path that comes back differs from ``wanted`` when that is taken.
 
     With ``overwrite`` the flow must record ``displaced`` in the transaction that records the new location. A file
     whose own upload is still staged, hence perhaps without rows, is not displaced: the newcomer is numbered then.
 
-    Raises StagedFileMissing, RepositoryOffline, PathOccupied, PathInvalid, DiskFull, StorageError.
+    Raises StagedFileMissing, RepositoryOffline, PathOccupied, PathInvalid, DiskFull, StorageError; the one for a wrong
+    size has the details ``expected_bytes`` and ``found_bytes``, and nothing was changed then.
     """
     with storage_errors("committing", staged):
-        return await run_blocking(_commit, repository, staged, wanted, policy, content_hash, modified_ns, calls)
+        return await run_blocking(_commit, repository, staged, wanted, policy, content_hash, size, modified_ns, calls)
 
 
 def _commit(
@@ -94,12 +97,15 @@ def _commit(
     wanted: RepoPath,
     policy: DuplicateNames,
     content_hash: ContentHash,
+    size: int | None,
     modified_ns: int | None,
     calls: NoReplace,
 ) -> Committed:
     upload_id = UploadId(UUID(staged.name))
     try:
         status = staged.lstat()
+        if size is not None and status.st_size != size:
+            raise _wrong_size(staged, expected=size, found=status.st_size)
         if modified_ns is not None:
             os.utime(staged, ns=(modified_ns, modified_ns))
     except FileNotFoundError as exc:
@@ -122,6 +128,11 @@ def _commit(
         inode=settled.st_ino,
         displaced=displaced if was_displaced else None,
     )
+
+
+def _wrong_size(staged: Path, *, expected: int, found: int) -> StorageError:
+    message = f"staged file {str(staged)!r} has {found} bytes instead of {expected}; check the disk and upload it again"
+    return StorageError(message, details={"expected_bytes": expected, "found_bytes": found})
 
 
 @dataclass(frozen=True, slots=True)

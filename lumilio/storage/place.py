@@ -58,8 +58,9 @@ def place(source: Path, target: Path, *, scratch: Path, calls: NoReplace = LINUX
 
     By a hard link, else by a copy that is complete and durable before it gets its name, so that a crash never leaves a
     part of a file under a final name. The copy is made in ``scratch``, or beside ``target`` when that is on another
-    filesystem; a crash leaves it there under a name that is always ignored. ``private`` says that ``target`` is a name
-    which nobody but this very operation uses. Raises FileExistsError, OSError.
+    filesystem; a crash leaves it there under a name that is always ignored. A name that is taken costs no copy.
+    ``private`` says that ``target`` is a name which nobody but this very operation uses.
+    Raises FileExistsError, OSError.
     """
     try:
         calls.link(source, target)
@@ -107,6 +108,8 @@ def finish_move(source: Path, target: Path) -> None:
 
 
 def _place_copy(source: Path, target: Path, *, scratch: Path, calls: NoReplace, private: bool) -> None:
+    """The look at the name only saves the copy; what decides is the rename, which refuses to replace."""
+    _refuse_taken(target)
     part = scratch / f".{uuid4()}{PART_SUFFIX}"
     try:
         _copy_durably(source, part)
@@ -145,7 +148,16 @@ def _rename_onto_free(part: Path, target: Path, *, private: bool) -> None:
             mine = os.fstat(reservation.fileno())
         now = target.lstat()
         if not os.path.samestat(mine, now) or now.st_size != 0:
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    elif os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+            raise _taken(target)
+    else:
+        _refuse_taken(target)
     part.replace(target)
+
+
+def _refuse_taken(target: Path) -> None:
+    if os.path.lexists(target):
+        raise _taken(target)
+
+
+def _taken(target: Path) -> FileExistsError:
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))

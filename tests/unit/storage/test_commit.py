@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from lumilio.errors import PathInvalid, PathOccupied, RepositoryOffline, StagedFileMissing
+from lumilio.errors import PathInvalid, PathOccupied, RepositoryOffline, StagedFileMissing, StorageError
 from lumilio.model import DuplicateNames, RepoPath
 from lumilio.storage.commit import Committed, commit
-from lumilio.storage.place import LINUX, NoReplace
+from lumilio.storage.place import LINUX, NoReplace, rename_without_replacing
 from lumilio.storage.repository import Repository
 from lumilio.storage.staging import StagedFile, discard
 from lumilio.storage.trash import trash_path
@@ -93,6 +93,49 @@ async def test_a_repeated_commit_finds_what_it_did(repository: Repository, stage
     assert first.path == "inbox/2024/05/IMG (1).jpg"
     assert await settle(repository, staged, calls=calls) == first
     assert contents((repository.root / WANTED).parent) == {"IMG.jpg": b"other", "IMG (1).jpg": b"photo"}
+
+
+@pytest.mark.parametrize("policy", [DuplicateNames.RENAME, DuplicateNames.OVERWRITE])
+async def test_without_hard_links_one_copy_is_made_whatever_is_taken_and_none_by_the_retry(
+    repository: Repository, stage: Stage, policy: DuplicateNames
+) -> None:
+    copies: list[Path] = []
+
+    def rename(source: Path, target: Path) -> None:
+        copies.append(source)
+        rename_without_replacing(source, target)
+
+    calls = NoReplace(link=unsupported(errno.EPERM), rename=rename)
+    for number in range(10):
+        await settle(repository, await stage(f"taken {number}".encode()), calls=calls)
+    copies.clear()
+    staged = await stage(b"photo")
+    committed = await settle(repository, staged, policy=policy, calls=calls)
+    assert committed.path == "inbox/2024/05/IMG (10).jpg"
+    assert len(copies) == 1
+    assert await settle(repository, staged, policy=policy, calls=calls) == committed
+    assert len(copies) == 1
+
+
+async def test_a_staged_file_of_another_size_than_was_received_is_refused_untouched(
+    repository: Repository, stage: Stage
+) -> None:
+    staged = await stage(b"photo")
+    os.truncate(staged.path, 3)
+    before = staged.path.stat()
+    with pytest.raises(StorageError, match="3 bytes instead of 5") as caught:
+        await commit(
+            repository,
+            staged.path,
+            WANTED,
+            policy=DuplicateNames.RENAME,
+            content_hash=staged.content_hash,
+            size=staged.size,
+            modified_ns=1,
+        )
+    assert caught.value.details == {"expected_bytes": 5, "found_bytes": 3}
+    assert staged.path.stat() == before
+    assert list((repository.root / "inbox").iterdir()) == []
 
 
 @FILESYSTEMS
