@@ -2,14 +2,20 @@
 
 What ``receive`` returned is durable: its bytes and its name survive a power cut, so a request may be acknowledged as
 soon as its job is. A staged file is named by its upload and lives until ``discard``.
+
+While it is received it is a *part*, ``<upload id>.part``, and gets its name only when it is whole and synced. So a part
+was certainly never acknowledged, whatever the database or the clocks say, and may be removed; a whole file may have
+been, although its job's row is gone (retention, another database), and is set aside by ``quarantine`` at most.
 """
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO
 from uuid import UUID
 
@@ -23,6 +29,9 @@ from lumilio.storage.repository import Repository
 
 _BATCH_BYTES = 1024 * 1024
 """Bytes collected for one write in a thread: the hop costs some 100 µs, the write of a MiB as much."""
+
+_PART = ".part"
+"""Ends the name of a file that is being received."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +47,14 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedEntry:
-    """A file found in staging; ``changed`` is when it was last written, linked or given a time, aware UTC."""
+    """A file found in staging; ``whole`` unless it is a part, which was certainly never acknowledged.
+
+    ``changed`` is when it was last written, linked or given a time, aware UTC, by the clock of its filesystem.
+    """
 
     upload_id: UploadId
     path: Path
+    whole: bool
     size: int
     changed: datetime
 
@@ -57,27 +70,27 @@ async def receive(
     """Write a stream to staging while hashing it; holds about one MiB and one chunk in memory.
 
     ``size_limit`` is bytes, None for no limit; ``reserve_bytes`` stay free on the filesystem. When anything fails, the
-    stream included, and on cancellation, the part that was written is removed and nothing is kept.
+    stream included, and on cancellation, what was written is removed and nothing is kept.
 
     Raises PayloadTooLarge, DiskFull, RepositoryOffline, PathOccupied for an upload id in use, StorageError, and what
     ``chunks`` raises.
     """
     path = staged_path(repository, upload_id)
     writer = _Writer(repository, path, reserve_bytes)
-    size = 0
+    size = filled = 0
+    batch = bytearray()
     try:
-        batch: list[bytes] = []
-        waiting = 0
         async for chunk in chunks:
             size += len(chunk)
             if size_limit is not None and size > size_limit:
                 raise PayloadTooLarge(f"file is larger than the limit of {size_limit} bytes; raise it or send less")
-            batch.append(chunk)
-            waiting += len(chunk)
-            if waiting >= _BATCH_BYTES:
-                await run_blocking(writer.write, batch)
-                batch, waiting = [], 0
-        content_hash = await run_blocking(writer.finish, batch)
+            if filled + len(chunk) > _BATCH_BYTES:
+                await run_blocking(writer.write, batch, filled, chunk)
+                filled = 0
+            else:
+                batch[filled : filled + len(chunk)] = chunk
+                filled += len(chunk)
+        content_hash = await run_blocking(writer.finish, batch, filled)
     except BaseException:
         await run_blocking(writer.abandon)
         raise
@@ -90,19 +103,24 @@ class _Writer:
     def __init__(self, repository: Repository, path: Path, reserve_bytes: int) -> None:
         self._repository = repository
         self._path = path
+        self._part = path.with_name(path.name + _PART)
         self._reserve_bytes = reserve_bytes
         self._hasher = blake3()
         self._file: BinaryIO | None = None
+        self._is_named = False
 
-    def write(self, batch: list[bytes]) -> None:
+    def write(self, batch: bytearray, filled: int, chunk: bytes) -> None:
+        """Write the first ``filled`` bytes of a batch, then a chunk that does not fit into it any more."""
         with storage_errors("receiving", self._path):
-            self._write(batch)
+            self._write(batch, filled, chunk)
 
-    def finish(self, batch: list[bytes]) -> ContentHash:
+    def finish(self, batch: bytearray, filled: int) -> ContentHash:
         with storage_errors("receiving", self._path):
-            file = self._write(batch)
+            file = self._write(batch, filled)
             os.fsync(file.fileno())
             file.close()
+            self._part.rename(self._path)
+            self._is_named = True
             fsync_directory(self._path.parent)
         return ContentHash(self._hasher.hexdigest())
 
@@ -112,36 +130,41 @@ class _Writer:
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
-            self._path.unlink()
+            (self._path if self._is_named else self._part).unlink()
 
-    def _write(self, batch: list[bytes]) -> BinaryIO:
+    def _write(self, batch: bytearray, filled: int, chunk: bytes = b"") -> BinaryIO:
         if self._file is None:
             self._file = self._create()
-        self._check_space(sum(map(len, batch)))
-        for chunk in batch:
-            self._hasher.update(chunk)
-            _write_all(self._file, chunk)
+        self._check_space(filled + len(chunk))
+        with memoryview(batch) as whole, whole[:filled] as block:
+            self._append(self._file, block)
+        self._append(self._file, chunk)
         return self._file
 
+    def _append(self, file: BinaryIO, block: bytes | memoryview) -> None:
+        self._hasher.update(block)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[file.write(rest) :]
+
     def _create(self) -> BinaryIO:
+        """Who has the part has the upload id, so a name that is free now is free at the rename."""
         self._repository.check_online()
         try:
-            return self._path.open("xb", buffering=0)
+            file = self._part.open("xb", buffering=0)
         except FileExistsError as exc:
-            raise PathOccupied(f"staged file {str(self._path)!r} exists; use a new upload id") from exc
+            raise PathOccupied(f"{str(self._part)!r} is being received; use a new upload id") from exc
+        if os.path.lexists(self._path):
+            file.close()
+            self._part.unlink()
+            raise PathOccupied(f"staged file {str(self._path)!r} exists; use a new upload id")
+        return file
 
     def _check_space(self, wanted: int) -> None:
-        status = os.statvfs(self._path.parent)
-        free = status.f_bavail * status.f_frsize
+        free = shutil.disk_usage(self._path.parent).free
         if free - wanted < self._reserve_bytes:
             message = f"{free} bytes are free for {str(self._path)!r} and {self._reserve_bytes} must stay free"
             raise DiskFull(f"{message}; free some space on that filesystem")
-
-
-def _write_all(file: BinaryIO, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[file.write(rest) :]
 
 
 def staged_path(repository: Repository, upload_id: UploadId) -> Path:
@@ -157,6 +180,15 @@ async def discard(staged: StagedFile) -> None:
 async def discard_upload(repository: Repository, upload_id: UploadId) -> None:
     """Remove the staged file of an upload; one that is gone already is no error. Raises StorageError."""
     await _discard(staged_path(repository, upload_id))
+
+
+async def discard_part(repository: Repository, upload_id: UploadId) -> None:
+    """Remove what an interrupted ``receive`` left; never a whole file, even if it became one in the meantime.
+
+    One that is gone already is no error; an upload that is still arriving fails, unacknowledged. Raises StorageError.
+    """
+    path = staged_path(repository, upload_id)
+    await _discard(path.with_name(path.name + _PART))
 
 
 async def _discard(path: Path) -> None:
@@ -190,9 +222,9 @@ def _quarantine(repository: Repository, upload_id: UploadId, reason: str | None)
 
 
 async def list_staged(repository: Repository) -> list[StagedEntry]:
-    """The files in staging, for the janitor that tells those of live jobs from orphans; foreign names are left out.
+    """The files in staging, whole ones and parts, for the janitor that tells those of live jobs from orphans.
 
-    Raises RepositoryOffline, StorageError.
+    Foreign names are left out. Raises RepositoryOffline, StorageError.
     """
     with storage_errors("listing", repository.incoming):
         return await run_blocking(_list_staged, repository)
@@ -202,11 +234,33 @@ def _list_staged(repository: Repository) -> list[StagedEntry]:
     repository.check_online()
     found = []
     for path in repository.incoming.iterdir():
+        name = path.name.removesuffix(_PART)
         try:
-            upload_id = UploadId(UUID(path.name))
+            upload_id = UploadId(UUID(name))
             status = path.lstat()
         except (ValueError, FileNotFoundError):
             continue
+        if str(upload_id) != name or not S_ISREG(status.st_mode):
+            continue
         changed = datetime.fromtimestamp(status.st_ctime, UTC)
-        found.append(StagedEntry(upload_id=upload_id, path=path, size=status.st_size, changed=changed))
+        whole = path.name == name
+        found.append(StagedEntry(upload_id=upload_id, path=path, whole=whole, size=status.st_size, changed=changed))
     return found
+
+
+async def clear_temp(repository: Repository, older_than: datetime) -> None:
+    """Remove the half-written files of ``temp`` that were last changed before an aware moment; locks stay.
+
+    Nothing there ever had a name that somebody was told. Raises RepositoryOffline, StorageError.
+    """
+    with storage_errors("clearing", repository.temp):
+        await run_blocking(_clear_temp, repository, older_than)
+
+
+def _clear_temp(repository: Repository, older_than: datetime) -> None:
+    repository.check_online()
+    for path in repository.temp.glob(".*"):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if S_ISREG(status.st_mode) and datetime.fromtimestamp(status.st_ctime, UTC) < older_than:
+                path.unlink()

@@ -14,10 +14,10 @@ import pytest
 
 from lumilio.model import DuplicateNames, RepoPath, UploadId
 from lumilio.storage.commit import Committed, commit
-from lumilio.storage.hashing import hash_file
+from lumilio.storage.hashing import digest
 from lumilio.storage.place import NoReplace, rename_without_replacing
 from lumilio.storage.repository import Repository, open_repository
-from lumilio.storage.staging import StagedFile, discard, discard_upload, receive, staged_path
+from lumilio.storage.staging import StagedFile, discard, discard_upload, list_staged, receive, staged_path
 from lumilio.storage.trash import move_to_trash, restore, trash_path
 
 CHECKOUT = Path(__file__).parents[3]
@@ -29,10 +29,11 @@ VICTIM = """
 import asyncio, errno, json, os, signal, sys
 from pathlib import Path
 from uuid import UUID
-from lumilio.model import ContentHash, DuplicateNames, RepoPath
+from lumilio.model import ContentHash, DuplicateNames, RepoPath, UploadId
 from lumilio.storage.commit import commit
 from lumilio.storage.place import NoReplace, rename_without_replacing
 from lumilio.storage.repository import open_repository
+from lumilio.storage.staging import receive
 from lumilio.storage.trash import move_to_trash, restore
 
 CALLS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.utime", "os.rmdir", "os.scandir", "renameat2"}
@@ -43,6 +44,10 @@ def refuse(source, target):
 def rename(source, target):
     sys.audit("renameat2")
     rename_without_replacing(source, target)
+
+async def stream():
+    for _ in range(3):
+        yield b"x" * 1_000_000
 
 async def act(work):
     calls = NoReplace(link=os.link if work["link"] else refuse, rename=rename if work["rename"] else refuse)
@@ -57,6 +62,8 @@ async def act(work):
     sys.addaudithook(count)
     path, digest = RepoPath(work["path"]), ContentHash(work["hash"])
     match work["action"]:
+        case "receive":
+            await receive(repository, UploadId(UUID(work["entry"])), stream(), size_limit=None, reserve_bytes=0)
         case "commit":
             policy = DuplicateNames(work["policy"])
             await commit(repository, Path(work["staged"]), path, policy=policy, content_hash=digest, calls=calls)
@@ -184,14 +191,15 @@ async def test_a_move_to_the_trash_or_back_killed_anywhere_is_healed_by_its_retr
     original = repository.root / WANTED
     original.parent.mkdir(parents=True)
     original.write_bytes(b"photo")
-    digest = await hash_file(original)
+    content_hash = digest(original)
     trashed = trash_path(ENTRY, WANTED)
     path = WANTED
     if action == "restore":
         path = await move_to_trash(repository, WANTED, ENTRY)
     cases = await copies(repository, STEPS)
     works: list[dict[str, object]] = [
-        {"action": action, "root": str(case.root), "path": path, "hash": digest, "entry": str(ENTRY)} for case in cases
+        {"action": action, "root": str(case.root), "path": path, "hash": content_hash, "entry": str(ENTRY)}
+        for case in cases
     ]
     for case in cases[: kill_at_every_step(works, filesystem)]:
         if action == "trash":
@@ -199,7 +207,22 @@ async def test_a_move_to_the_trash_or_back_killed_anywhere_is_healed_by_its_retr
             assert files(case.root / ".lumilio/trash") == [b"photo"]
             assert files(case.root / "inbox") == []
         else:
-            restored = await restore(case, trashed, content_hash=digest, calls=calls)
+            restored = await restore(case, trashed, content_hash=content_hash, calls=calls)
             assert (case.root / restored.path).read_bytes() == b"photo"
             assert files(case.root / ".lumilio/trash") == []
             assert set(files(case.root / "inbox")) == {b"photo"}
+
+
+async def test_an_upload_killed_anywhere_leaves_a_part_or_a_whole_file_and_never_takes_one_for_the_other(
+    repository: Repository,
+) -> None:
+    cases = await copies(repository, STEPS)
+    works: list[dict[str, object]] = [
+        {"action": "receive", "root": str(case.root), "path": WANTED, "hash": "", "entry": str(ENTRY)} for case in cases
+    ]
+    found = []
+    for case in cases[: kill_at_every_step(works, (True, True))]:
+        for entry in await list_staged(case):
+            found.append(entry.whole)
+            assert not entry.whole or entry.path.read_bytes() == b"x" * 3_000_000
+    assert set(found) == {False, True}

@@ -1,5 +1,7 @@
 import asyncio
 import os
+import shutil
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,14 +10,16 @@ from uuid import uuid4
 import pytest
 from blake3 import blake3
 
-from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, RepositoryOffline, StagedFileMissing
+from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, RepositoryOffline, StagedFileMissing, StorageError
 from lumilio.model import UploadId
-from lumilio.storage.disk import free_bytes, run_blocking
-from lumilio.storage.hashing import hash_file
+from lumilio.storage.disk import run_blocking
+from lumilio.storage.hashing import digest
 from lumilio.storage.repository import Repository
 from lumilio.storage.staging import (
     StagedFile,
+    clear_temp,
     discard,
+    discard_part,
     discard_upload,
     list_staged,
     quarantine,
@@ -56,7 +60,7 @@ async def test_received_bytes_are_staged_whole_with_their_hash(repository: Repos
     assert staged.path == staged_path(repository, upload_id)
     assert staged.path.read_bytes() == data
     assert staged.size == len(data)
-    assert staged.content_hash == blake3(data).hexdigest() == await hash_file(staged.path)
+    assert staged.content_hash == blake3(data).hexdigest() == digest(staged.path)
     assert staged.repository_id == repository.id
 
 
@@ -76,7 +80,7 @@ async def test_a_limit_hit_after_megabytes_leaves_nothing(repository: Repository
 
 
 async def test_the_reserve_stays_free(repository: Repository) -> None:
-    reserve = free_bytes(repository.root) * 2
+    reserve = shutil.disk_usage(repository.root).free * 2
     with pytest.raises(DiskFull, match="must stay free"):
         await receive(repository, new_upload(), stream(b"x"), size_limit=None, reserve_bytes=reserve)
     assert list(repository.incoming.iterdir()) == []
@@ -102,7 +106,8 @@ async def test_a_cancelled_upload_leaves_nothing(repository: Repository) -> None
 
     upload = asyncio.create_task(receive(repository, new_upload(), endless(), size_limit=None, reserve_bytes=0))
     await arrived.wait()
-    assert len(list(repository.incoming.iterdir())) == 1
+    [part] = await list_staged(repository)
+    assert not part.whole
     upload.cancel()
     with pytest.raises(asyncio.CancelledError):
         await upload
@@ -128,6 +133,42 @@ async def test_an_upload_id_in_use_is_refused_and_its_file_kept(repository: Repo
     with pytest.raises(PathOccupied):
         await receive(repository, first.upload_id, stream(b"second"), size_limit=None, reserve_bytes=0)
     assert first.path.read_bytes() == b"first"
+
+
+async def test_an_upload_id_that_is_being_received_is_refused_and_the_first_arrives(repository: Repository) -> None:
+    upload_id, begun, finish = new_upload(), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * MIB
+        begun.set()
+        await finish.wait()
+
+    first = asyncio.create_task(receive(repository, upload_id, slow(), size_limit=None, reserve_bytes=0))
+    await begun.wait()
+    with pytest.raises(PathOccupied):
+        await receive(repository, upload_id, stream(b"second"), size_limit=None, reserve_bytes=0)
+    finish.set()
+    assert (await first).path.read_bytes() == b"x" * 2 * MIB
+    assert len(list(repository.incoming.iterdir())) == 1
+
+
+@pytest.mark.parametrize("repeats", [(2, 300_000), (32 * MIB, 1)], ids=["many small chunks", "a huge chunk"])
+async def test_memory_is_bounded_by_the_batch_however_the_bytes_are_cut(
+    repository: Repository, repeats: tuple[int, int]
+) -> None:
+    size, count = repeats
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield bytes(size)
+
+    tracemalloc.start()
+    try:
+        await receive(repository, new_upload(), pieces(), size_limit=None, reserve_bytes=0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < size + 3 * MIB
 
 
 async def test_nothing_is_received_into_a_repository_that_is_offline(repository: Repository) -> None:
@@ -162,15 +203,67 @@ async def test_quarantine_of_nothing_is_an_error(repository: Repository) -> None
         await quarantine(repository, new_upload(), "gone")
 
 
-async def test_the_listing_shows_uploads_with_the_time_of_their_last_change(
+async def test_the_listing_tells_whole_files_from_parts_and_when_they_last_changed(
     repository: Repository, stage: Stage
 ) -> None:
-    staged = await stage(b"123")
+    staged, broken = await stage(b"123"), new_upload()
     os.utime(staged.path, (0, 0))
-    (repository.incoming / "notes.txt").write_text("not an upload")
-    [entry] = await list_staged(repository)
-    assert (entry.upload_id, entry.path, entry.size) == (staged.upload_id, staged.path, 3)
-    assert abs(datetime.now(UTC) - entry.changed) < timedelta(minutes=5)
+    part = repository.incoming / f"{broken}.part"
+    part.write_bytes(b"12")
+    listed = {entry.upload_id: entry for entry in await list_staged(repository)}
+    assert {key: (entry.path, entry.whole, entry.size) for key, entry in listed.items()} == {
+        staged.upload_id: (staged.path, True, 3),
+        broken: (part, False, 2),
+    }
+    assert all(abs(datetime.now(UTC) - entry.changed) < timedelta(minutes=5) for entry in listed.values())
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "{upload}.txt", "{upload}.part.part", "{hex}", "{{{upload}}}", ".part"])
+async def test_the_listing_leaves_out_names_that_no_upload_has(repository: Repository, name: str) -> None:
+    upload_id = new_upload()
+    (repository.incoming / name.format(upload=upload_id, hex=upload_id.hex)).write_bytes(b"x")
+    (repository.incoming / str(new_upload())).mkdir()
+    (repository.incoming / str(new_upload())).symlink_to(repository.root)
+    assert await list_staged(repository) == []
+
+
+async def test_discarding_a_part_never_takes_the_file_that_it_became(repository: Repository, stage: Stage) -> None:
+    staged, broken = await stage(b"whole"), new_upload()
+    (repository.incoming / f"{broken}.part").write_bytes(b"half")
+    for upload_id in (staged.upload_id, broken, broken):
+        await discard_part(repository, upload_id)
+    assert [path.name for path in repository.incoming.iterdir()] == [str(staged.upload_id)]
+
+
+async def test_a_part_that_was_taken_away_under_an_upload_fails_it(repository: Repository) -> None:
+    upload_id = new_upload()
+
+    async def robbed() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * MIB
+        await discard_part(repository, upload_id)
+
+    with pytest.raises(StorageError):
+        await receive(repository, upload_id, robbed(), size_limit=None, reserve_bytes=0)
+    assert list(repository.incoming.iterdir()) == []
+
+
+async def test_clearing_temp_takes_old_half_written_files_and_nothing_else(repository: Repository) -> None:
+    (repository.temp / f".{uuid4()}.tmp").write_bytes(b"half")
+    (repository.temp / f".{uuid4()}.lumilio-part").write_bytes(b"half")
+    (repository.temp / "overwrite.lock").touch()
+    (repository.temp / ".folder").mkdir()
+    await clear_temp(repository, datetime.now(UTC) - timedelta(minutes=5))
+    assert len(list(repository.temp.iterdir())) == 4
+    await clear_temp(repository, datetime.now(UTC) + timedelta(minutes=5))
+    assert {path.name for path in repository.temp.iterdir()} == {"overwrite.lock", ".folder"}
+
+
+async def test_temp_of_a_repository_that_is_offline_is_left_alone(repository: Repository) -> None:
+    (repository.temp / ".x.tmp").write_bytes(b"half")
+    (repository.root / ".lumilio/repository.toml").unlink()
+    with pytest.raises(RepositoryOffline):
+        await clear_temp(repository, datetime.now(UTC) + timedelta(minutes=5))
+    assert (repository.temp / ".x.tmp").exists()
 
 
 async def test_a_cancelled_caller_hears_of_it_only_when_its_thread_is_done(tmp_path: Path) -> None:
