@@ -1,7 +1,7 @@
 """The trash of a repository: ``.lumilio/trash/<entry id>/<the path that the file had>``.
 
 The path inside an entry tells where the file came from, even when the database is lost. Every operation may be
-repeated after a crash; none replaces or deletes anything but, in ``purge``, the one file that it names.
+repeated after a crash; none replaces or deletes anything.
 When something was deleted is known to the database only: file times are those of the photo.
 """
 
@@ -51,21 +51,12 @@ async def restore(
 ) -> PlacedFile:
     """Move a file back to where it was, or to a numbered name beside it when that is taken.
 
-    The retry of a restore that was cut short finds the file by ``content_hash``.
+    The retry of a restore that was cut short finds the file by ``content_hash``: where it came from, or in the trash
+    again, if a commit under ``overwrite`` displaced it before it was recorded as restored.
     Raises OriginalMissing, RepositoryOffline, PathOccupied, PathInvalid, DiskFull, StorageError.
     """
     with storage_errors("restoring", repository.root / trashed):
         return await run_blocking(_restore, repository, trashed, content_hash, calls)
-
-
-async def purge(repository: Repository, trashed: RepoPath) -> None:
-    """Delete one file of the trash for good; one that is gone already is no error.
-
-    Not synced: a power cut may bring the file back, which is an orphan then and can be purged again.
-    Raises PathInvalid for a path outside the trash, StorageError.
-    """
-    with storage_errors("purging", repository.root / trashed):
-        await run_blocking(_purge, repository, trashed)
 
 
 def displace(repository: Repository, path: RepoPath, entry_id: UUID, *, calls: NoReplace) -> bool:
@@ -107,7 +98,14 @@ def _restore(repository: Repository, trashed: RepoPath, content_hash: ContentHas
     wanted = repository.entry(original)
     repository.check_online()
     make_directories(wanted.parent)
-    target = _free_name(source, wanted, content_hash, calls)
+    try:
+        target = _free_name(source, wanted, content_hash, calls)
+    except OriginalMissing:
+        displaced = _displaced_file(repository, original, content_hash)
+        if displaced is None:
+            raise
+        source = displaced
+        target = _free_name(source, wanted, content_hash, calls)
     fsync_directory(target.parent)
     _remove_emptied(repository, source)
     status = target.lstat()
@@ -118,6 +116,18 @@ def _restore(repository: Repository, trashed: RepoPath, content_hash: ContentHas
         device=status.st_dev,
         inode=status.st_ino,
     )
+
+
+def _displaced_file(repository: Repository, path: RepoPath, content_hash: ContentHash) -> Path | None:
+    """The file of these bytes that lies in any entry of the trash under the same path."""
+    with os.scandir(repository.root / _TRASH) as entries:
+        for entry in entries:
+            if not os.path.lexists(Path(entry.path, path)):
+                continue
+            found = repository.entry(RepoPath(str(_TRASH / entry.name / path)))
+            if is_file_of(found, found.lstat().st_size, content_hash):
+                return found
+    return None
 
 
 def _free_name(source: Path, wanted: Path, content_hash: ContentHash, calls: NoReplace) -> Path:
@@ -146,14 +156,6 @@ def _lies_at(source: Path, target: Path, content_hash: ContentHash) -> bool:
             return False
         finish_move(source, target)
     return is_file_of(target, after.st_size, content_hash)
-
-
-def _purge(repository: Repository, trashed: RepoPath) -> None:
-    original_path(trashed)
-    path = repository.entry(trashed)
-    repository.check_online()
-    path.unlink(missing_ok=True)
-    _remove_emptied(repository, path)
 
 
 def _remove_emptied(repository: Repository, path: Path) -> None:

@@ -11,7 +11,7 @@ from lumilio.errors import OriginalMissing, PathInvalid, RepositoryOffline
 from lumilio.model import ContentHash, RepoPath
 from lumilio.storage.place import LINUX, NoReplace
 from lumilio.storage.repository import Repository
-from lumilio.storage.trash import move_to_trash, original_path, purge, restore, trash_path
+from lumilio.storage.trash import move_to_trash, original_path, restore, trash_path
 
 PATH = RepoPath("2019/rome/a.jpg")
 
@@ -127,28 +127,34 @@ async def test_what_is_gone_is_missing_and_what_is_unplugged_is_offline(reposito
         await move_to_trash(repository, PATH, uuid4())
     with pytest.raises(RepositoryOffline):
         await restore(repository, trash_path(uuid4(), PATH), content_hash=content_hash(b""))
-    with pytest.raises(RepositoryOffline):
-        await purge(repository, trash_path(uuid4(), PATH))
     assert not repository.root.exists()
 
 
-async def test_purging_deletes_one_file_of_the_trash_and_may_be_repeated(
+async def test_a_restored_file_that_was_displaced_before_it_was_recorded_is_found_in_the_trash(
     repository: Repository, original: Path
 ) -> None:
     trashed = await move_to_trash(repository, PATH, uuid4())
-    original.write_bytes(b"another")
+    await restore(repository, trashed, content_hash=content_hash(b"rome"))
+    await move_to_trash(repository, PATH, uuid4())
+    original.write_bytes(b"newcomer")
+    stranger = repository.root / trash_path(uuid4(), PATH)
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"oslo")
     for _ in range(2):
-        await purge(repository, trashed)
-    assert list((repository.root / ".lumilio/trash").iterdir()) == []
-    assert original.read_bytes() == b"another"
+        restored = await restore(repository, trashed, content_hash=content_hash(b"rome"))
+        assert restored.path == "2019/rome/a (1).jpg"
+        assert (repository.root / restored.path).read_bytes() == b"rome"
+    assert original.read_bytes() == b"newcomer"
+    assert stranger.read_bytes() == b"oslo"
+    assert [path.name for path in (repository.root / ".lumilio/trash").iterdir()] == [stranger.parts[-4]]
 
 
 @pytest.mark.parametrize(
     "path", ["2019/rome/a.jpg", ".lumilio/trash", ".lumilio/trash/x", ".lumilio/repository.toml", ".lumilio/trash2/x/y"]
 )
-async def test_only_the_trash_can_be_purged(repository: Repository, original: Path, path: str) -> None:
+async def test_only_the_trash_can_be_restored(repository: Repository, original: Path, path: str) -> None:
     with pytest.raises(PathInvalid, match="not in the trash"):
-        await purge(repository, RepoPath(path))
+        await restore(repository, RepoPath(path), content_hash=content_hash(b"rome"))
     assert original.exists()
     repository.check_online()
 
