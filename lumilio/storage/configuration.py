@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, Strict, Valida
 
 from lumilio.errors import RepositoryInvalid
 from lumilio.model import DuplicateNames, RepositoryId, StorageStrategy
-from lumilio.storage.disk import storage_errors, write_atomically
+from lumilio.storage.disk import storage_errors
 from lumilio.storage.ignore import DEFAULT_IGNORE
 
 _FILE_BYTES = 1024 * 1024
@@ -65,12 +65,6 @@ def read_config(path: Path) -> RepositoryConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise RepositoryInvalid(f"{path}: not a TOML document: {exc}; restore it from a backup") from exc
     return _parsed(path, document)
-
-
-def write_config(path: Path, config: RepositoryConfig) -> None:
-    """Write or replace a repository's configuration atomically and durably; blocks. Raises StorageError."""
-    with storage_errors("writing", path):
-        write_atomically(path, encode_config(config))
 
 
 def encode_config(config: RepositoryConfig) -> bytes:

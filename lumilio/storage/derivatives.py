@@ -25,27 +25,10 @@ async def write_thumbnails(repository: Repository, content_hash: ContentHash, th
     await run_blocking(_write, repository, files)
 
 
-async def write_derivative(repository: Repository, path: Path, data: bytes) -> None:
-    """Write or replace one derivative. Raises RepositoryOffline, DiskFull, StorageError."""
-    await run_blocking(_write, repository, [(path, data)])
-
-
 async def is_whole(path: Path, size: int) -> bool:
     """Whether a derivative is there with the ``size`` in bytes that its row states. Raises StorageError."""
     with storage_errors("looking at", path):
         return await run_blocking(_is_whole, path, size)
-
-
-async def read_derivative(path: Path, size: int) -> bytes | None:
-    """The bytes of a small derivative, or None unless it is whole. Raises StorageError."""
-    with storage_errors("reading", path):
-        return await run_blocking(_read, path, size)
-
-
-async def unlink_derivative(path: Path) -> None:
-    """Remove a derivative; one that is gone already is no error. Raises StorageError."""
-    with storage_errors("removing", path):
-        await run_blocking(path.unlink, missing_ok=True)
 
 
 def _write(repository: Repository, files: Sequence[tuple[Path, bytes]]) -> None:
@@ -62,12 +45,3 @@ def _is_whole(path: Path, size: int) -> bool:
     except FileNotFoundError:
         return False
     return S_ISREG(status.st_mode) and status.st_size == size
-
-
-def _read(path: Path, size: int) -> bytes | None:
-    try:
-        with path.open("rb") as reader:
-            data = reader.read(size + 1)
-    except FileNotFoundError:
-        return None
-    return data if len(data) == size else None

@@ -6,7 +6,6 @@ from stat import S_ISREG
 from blake3 import blake3
 
 from lumilio.model import ContentHash
-from lumilio.storage.disk import run_blocking, storage_errors
 
 _READ_BYTES = 1024 * 1024
 _HEAD_BYTES = 64 * 1024
@@ -37,9 +36,3 @@ def begins_alike(first: Path, second: Path) -> bool:
             return one.read(_HEAD_BYTES) == other.read(_HEAD_BYTES)
     except (FileNotFoundError, PermissionError):
         return False
-
-
-async def hash_file(path: Path) -> ContentHash:
-    """Hash a file in a thread. Raises StorageError when it cannot be read."""
-    with storage_errors("hashing", path):
-        return await run_blocking(digest, path)

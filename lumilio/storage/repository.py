@@ -68,10 +68,6 @@ class Repository:
             raise PathInvalid(f"{path!r} names no entry of a repository")
         return self._inside(path, self.root / relative.parent) / relative.name
 
-    def relative(self, path: Path) -> RepoPath:
-        """The path of something below the root."""
-        return RepoPath(path.relative_to(self.root).as_posix())
-
     def check_online(self) -> None:
         """Raises RepositoryOffline unless the sentinel of this very repository lies at its root."""
         sentinel = self.root / SENTINEL

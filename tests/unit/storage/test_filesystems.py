@@ -15,7 +15,7 @@ from lumilio.errors import *
 from lumilio.model import ContentHash, DuplicateNames, RepoPath, UploadId
 from lumilio.storage.commit import commit
 from lumilio.storage.creation import create_repository
-from lumilio.storage.hashing import hash_file
+from lumilio.storage.hashing import digest
 from lumilio.storage.repository import open_repository, validate_repository
 from lumilio.storage.staging import discard, receive
 from lumilio.storage.trash import move_to_trash, restore
@@ -72,7 +72,7 @@ kept = await stage(repository, 3)
 await refused(DiskFull, stage(repository, 20))
 await refused(DiskFull, receive(repository, UploadId(uuid4()), stream(4), size_limit=None, reserve_bytes=2 * MIB))
 assert [path.name for path in repository.incoming.iterdir()] == [kept.path.name]
-assert await hash_file(kept.path) == kept.content_hash
+assert digest(kept.path) == kept.content_hash
 committed = await settle(repository, kept)
 await discard(kept)
 assert (repository.root / committed.path).stat().st_size == 3 * MIB
@@ -116,12 +116,12 @@ mount("-t", "tmpfs", "-o", "size=8m", "inbox", str(root / "photos/inbox"))
 staged = await stage(repository, 2)
 first = await settle(repository, staged)
 assert await settle(repository, staged) == first
-assert await hash_file(repository.root / first.path) == staged.content_hash
+assert digest(repository.root / first.path) == staged.content_hash
 assert first.inode != staged.path.stat().st_ino or first.device != staged.path.stat().st_dev
 entry = uuid4()
 trashed = await move_to_trash(repository, first.path, entry)
 assert await move_to_trash(repository, first.path, entry) == trashed
-assert await hash_file(repository.root / trashed) == staged.content_hash
+assert digest(repository.root / trashed) == staged.content_hash
 assert not (repository.root / first.path).exists()
 restored = await restore(repository, trashed, content_hash=staged.content_hash)
 assert restored.path == first.path
@@ -143,7 +143,7 @@ repository = await create_repository(root / "photos", name="Photos")
 (root / "elsewhere").mkdir()
 mount("--bind", str(root / "elsewhere"), str(root / "photos/inbox"))
 staged = await stage(repository)
-assert await hash_file(repository.root / (await settle(repository, staged)).path) == staged.content_hash
+assert digest(repository.root / (await settle(repository, staged)).path) == staged.content_hash
 assert [path.name for path in (root / "elsewhere/2024/05").iterdir()] == ["IMG.jpg"]
 """,
     )
@@ -167,7 +167,7 @@ for attempt in (
     assert "read-only" in await refused(StorageError, attempt)
 assert await open_repository(root / "photos") == repository
 assert any("not readable and writable" in fault.reason for fault in await validate_repository(root / "photos"))
-assert await hash_file(repository.root / committed.path) == staged.content_hash
+assert digest(repository.root / committed.path) == staged.content_hash
 """,
     )
 
