@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lumilio import __version__
+from lumilio.cli import main
 from lumilio.config import Config, default_toml
 from tests.running import RunningDaemon
 
@@ -47,20 +48,41 @@ def test_the_version_is_told() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"lumilio {__version__}\n", "")
 
 
+class Here:
+    """The command within this process: a second quicker, for what neither the process nor its output is about."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys = capsys
+
+    def run(self, *args: str) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error."""
+        try:
+            status = main(args)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return status, *self._capsys.readouterr()
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    """The command without a process of its own."""
+    return Here(capsys)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str) -> None:
-    done = _run(*command.split(), "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"usage: lumilio {command}")
+def test_every_command_explains_itself(here: Here, command: str) -> None:
+    status, output, errors = here.run(*command.split(), "--help")
+    assert (status, errors) == (0, "")
+    assert output.startswith(f"usage: lumilio {command}")
 
 
 @pytest.mark.parametrize(
     "args", [(), ("imprt",), ("up", "--colour"), ("up", "--port", "x"), ("config",), ("config", "edit")], ids=str
 )
-def test_wrong_usage_ends_with_2_and_a_usage_line(args: tuple[str, ...]) -> None:
-    done = _run(*args)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: lumilio")
+def test_wrong_usage_ends_with_2_and_a_usage_line(here: Here, args: tuple[str, ...]) -> None:
+    status, output, errors = here.run(*args)
+    assert (status, output) == (2, "")
+    assert errors.startswith("usage: lumilio")
 
 
 @pytest.mark.parametrize("command", ["up", "serve", "check", "migrate", "config show"])
@@ -75,37 +97,37 @@ def test_a_wrong_configuration_ends_with_2_and_every_fault(command: str, tmp_pat
     assert not (tmp_path / "data").exists()
 
 
-def test_a_configuration_is_made_and_never_replaced(tmp_path: Path) -> None:
+def test_a_configuration_is_made_and_never_replaced(here: Here, tmp_path: Path) -> None:
     path = tmp_path / "etc/deep/lumilio.toml"
-    assert _run("config", "init", str(path)).returncode == 0
+    assert here.run("config", "init", str(path))[0] == 0
     assert path.read_text(encoding="utf-8") == default_toml()
     path.write_text("# mine\n", encoding="utf-8")
-    again = _run("config", "init", str(path))
-    assert again.returncode == 1
-    assert "exists" in again.stderr
+    status, _, errors = here.run("config", "init", str(path))
+    assert status == 1
+    assert "exists" in errors
     assert path.read_text(encoding="utf-8") == "# mine\n"
     for content, kept in (("# first\n", ".old"), ("# second\n", ".old.1"), ("# third\n", ".old.2")):
         path.write_text(content, encoding="utf-8")
-        assert _run("config", "init", "--force", str(path)).returncode == 0
+        assert here.run("config", "init", "--force", str(path))[0] == 0
         assert path.with_name(f"{path.name}{kept}").read_text(encoding="utf-8") == content
     assert path.read_text(encoding="utf-8") == default_toml()
-    assert _run("config", "init", "-").stdout == default_toml()
-    inside_a_file = _run("config", "init", str(path / "lumilio.toml"))
-    assert inside_a_file.returncode == 1
-    assert "cannot be made" in inside_a_file.stderr
+    assert here.run("config", "init", "-")[1] == default_toml()
+    status, _, errors = here.run("config", "init", str(path / "lumilio.toml"))
+    assert status == 1
+    assert "cannot be made" in errors
 
 
-def test_the_settings_in_effect_are_shown_and_can_be_read_again(tmp_path: Path) -> None:
+def test_the_settings_in_effect_are_shown_and_can_be_read_again(here: Here, tmp_path: Path) -> None:
     config = _config(tmp_path, "[server]\nport = 1\n")
-    shown = _run("config", "show", "--config", str(config))
-    assert (shown.returncode, shown.stderr) == (0, "")
-    values = tomllib.loads(shown.stdout)
+    status, shown, errors = here.run("config", "show", "--config", str(config))
+    assert (status, errors) == (0, "")
+    values = tomllib.loads(shown)
     assert values["server"]["port"] == 1
     again = tmp_path / "again.toml"
-    again.write_text(shown.stdout, encoding="utf-8")
-    assert _run("config", "show", "--config", str(again)).stdout == shown.stdout
-    as_json = _run("config", "show", "--config", str(config), "--json")
-    assert json.loads(as_json.stdout) == values == Config.model_validate(values).model_dump()
+    again.write_text(shown, encoding="utf-8")
+    assert here.run("config", "show", "--config", str(again))[1] == shown
+    as_json = here.run("config", "show", "--config", str(config), "--json")[1]
+    assert json.loads(as_json) == values == Config.model_validate(values).model_dump()
 
 
 def test_output_into_a_closed_pipe_is_no_crash() -> None:
