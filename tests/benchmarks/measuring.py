@@ -77,7 +77,7 @@ class Memory:
     seen of the proportional sizes of all processes of a kind, which counts shared memory once.
     """
 
-    def __init__(self, root: int, *, interval: float = 1.0) -> None:
+    def __init__(self, root: int, *, interval: float = 2.0) -> None:
         self.peaks: dict[str, Peak] = {}
         self._root = root
         self._interval = interval
