@@ -5,7 +5,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from lumilio.config import SYSTEM_CONFIG, default_toml, load_config
+from lumilio.model import SYSTEM_CONFIG
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,6 +28,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run_init(args: argparse.Namespace) -> int:
     """Write the default configuration without replacing one."""
+    from lumilio.config import default_toml
+
     text = default_toml()
     path: Path = args.file
     if str(path) == "-":
@@ -69,6 +71,8 @@ def _set_aside(path: Path) -> None:
 def run_show(args: argparse.Namespace) -> int:
     """Print the effective settings."""
     import tomli_w
+
+    from lumilio.config import load_config
 
     config = load_config(args.config)
     sys.stdout.write(f"{config.model_dump_json(indent=2)}\n" if args.json else tomli_w.dumps(config.model_dump()))

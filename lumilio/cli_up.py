@@ -5,15 +5,13 @@ import asyncio
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import uvloop
+from lumilio.model import SYSTEM_CONFIG
 
-from lumilio import daemon
-from lumilio.config import SYSTEM_CONFIG, Config, load_config
-from lumilio.daemon import Started
-from lumilio.log import configure_logging
-from lumilio.migrate import migrate
+if TYPE_CHECKING:
+    from lumilio.config import Config
+    from lumilio.daemon import Started
 
 SERVE_HELP = """Run the daemon in the foreground, as systemd does."""
 UP_HELP = """Start everything in the foreground: the embedded PostgreSQL, the daemon and a default repository.
@@ -44,6 +42,8 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 
 def run_up(args: argparse.Namespace) -> int:
     """Run the daemon and say where it is."""
+    from lumilio.config import load_config
+
     overrides: dict[str, dict[str, Any]] = {"server": {}, "data": {}}
     if args.data is not None:
         overrides["data"]["directory"] = str(args.data.absolute())
@@ -58,11 +58,18 @@ def run_up(args: argparse.Namespace) -> int:
 
 def run_serve(args: argparse.Namespace) -> int:
     """Run the daemon without a word on standard output."""
+    from lumilio.config import load_config
+
     return _run_daemon(load_config(args.config), talkative=False)
 
 
 def run_migrate(args: argparse.Namespace) -> int:
     """Apply pending migrations and name them."""
+    from lumilio import daemon
+    from lumilio.config import load_config
+    from lumilio.log import configure_logging
+    from lumilio.migrate import migrate
+
     config = load_config(args.config)
     configure_logging(config.log.level, config.log.style)
 
@@ -78,7 +85,12 @@ def run_migrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _run_daemon(config: Config, *, talkative: bool) -> int:
+def _run_daemon(config: "Config", *, talkative: bool) -> int:
+    import uvloop
+
+    from lumilio import daemon
+    from lumilio.log import configure_logging
+
     configure_logging(config.log.level, config.log.style)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -88,11 +100,11 @@ def _run_daemon(config: Config, *, talkative: bool) -> int:
     return 0
 
 
-def _silent(_started: Started) -> None:
+def _silent(_started: "Started") -> None:
     return
 
 
-def _banner(started: Started) -> None:
+def _banner(started: "Started") -> None:
     data = shlex.quote(str(started.data_directory))
     program = shlex.quote(sys.argv[0])
     lines = [

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from lumilio.errors import ConfigError
+from lumilio.model import SYSTEM_CONFIG
 
-SYSTEM_CONFIG = Path("/etc/lumilio/lumilio.toml")
 SECRET_BEARING = frozenset({"url"})
 """Keys whose refused value is not repeated: it may hold the very password for which it was refused."""
 

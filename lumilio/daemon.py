@@ -32,6 +32,7 @@ from lumilio.jobs.library import Library
 from lumilio.jobs.render_asset import Renderer
 from lumilio.log import get_log
 from lumilio.migrate import migrate
+from lumilio.model import DAEMON_FILE
 from lumilio.queue import store
 from lumilio.queue.kinds import QueueSettings
 from lumilio.queue.worker import Worker
@@ -41,7 +42,6 @@ from lumilio.tools.passwords import Passwords
 from lumilio.tools.postgres import RunningCluster, run_cluster
 from lumilio.tools.tokens import Caller, TokenSigner
 
-DAEMON_FILE = "daemon.json"
 TEMPORARY_PREFIX = "lumilio-"
 MIB = 1 << 20
 MOST_FILES = 65536

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import NewType, Self
 from uuid import UUID
 
@@ -23,6 +23,12 @@ ContentHash = NewType("ContentHash", str)
 
 RepoPath = NewType("RepoPath", str)
 """POSIX path relative to a repository's root, valid UTF-8, without ``.``, ``..`` and empty components."""
+
+SYSTEM_CONFIG = Path("/etc/lumilio/lumilio.toml")
+"""The configuration when the command line names none."""
+
+DAEMON_FILE = "daemon.json"
+"""Below the data directory: address and token of the daemon that runs there."""
 
 THUMBNAIL_SIZES = (150, 300, 1024)
 """Longest side of the thumbnails, in pixels; part of the on-disk layout and of the API."""

@@ -12,9 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lumilio.errors import ClientError
+from lumilio.model import DAEMON_FILE, SYSTEM_CONFIG
 
-DAEMON_FILE = "daemon.json"
-SYSTEM_CONFIG = Path("/etc/lumilio/lumilio.toml")
 SYSTEM_DATA = Path("/var/lib/lumilio")
 """``data.directory`` of a configuration that does not name one."""
 
