@@ -1,10 +1,6 @@
-"""Remove what interrupted work left in staging and temp. Files that a job refers to, live or finished, stay."""
+"""Clear away what interrupted work left in staging and temp. Files of live jobs stay."""
 
-import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from stat import S_ISREG
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -17,11 +13,11 @@ from lumilio.model import RepositoryId
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
 from lumilio.storage import staging
-from lumilio.storage.disk import storage_errors
-from lumilio.storage.repository import Repository
 
 KIND = "sweep_staging"
 QUEUE = "files"
+GIVEN_UP = "its job was given up; the log and the job's errors say why"
+UNKNOWN = "no job is known for it; if the library lacks these bytes, import this file again"
 
 
 class Args(BaseModel):
@@ -44,37 +40,24 @@ class SweepStaging:
     library: Library
 
     async def work(self, _job: JobContext, args: Args) -> None:
-        """A file without a job was never acknowledged; one whose job was given up is set aside instead."""
+        """A part was never acknowledged, for certain. A whole file without a live job is set aside, never removed:
+
+        its job may have been given up or forgotten, or the database may be another one than that which knew it.
+        """
         repository = self.library.repository(RepositoryId(args.repository_id))
         try:
-            await asyncio.to_thread(repository.check_online)
+            await staging.clear_temp(repository, args.older_than)
+            waiting = await staging.list_staged(repository)
         except RepositoryOffline:
             return
-        await asyncio.to_thread(_clear_temp, repository, args.older_than)
-        waiting = await staging.list_staged(repository)
-        old = [file.upload_id for file in waiting if file.changed < args.older_than]
-        if not old:
-            return
+        old = [file for file in waiting if file.changed < args.older_than]
+        whole = [file.upload_id for file in old if file.whole]
         async with self.library.db.session() as session:
-            live, given_up = await uploads.jobs_of(session, old)
-        removed = 0
-        for upload_id in old:
-            if upload_id in given_up:
-                await staging.quarantine(
-                    repository, upload_id, "its job was given up; the log and the job's errors say why"
-                )
-            elif upload_id not in live:
-                await staging.discard_upload(repository, upload_id)
-                removed += 1
-        if removed:
-            get_log().info("staging.swept", repository_id=repository.id, count=removed)
-
-
-def _clear_temp(repository: Repository, older_than: datetime) -> None:
-    """Half-written files of a killed daemon; nobody will ever give them a name."""
-    with storage_errors("clearing", repository.temp):
-        for path in repository.temp.glob(".*"):
-            with suppress(FileNotFoundError):
-                status = path.lstat()
-                if S_ISREG(status.st_mode) and datetime.fromtimestamp(status.st_ctime, UTC) < older_than:
-                    path.unlink()
+            live, given_up = await uploads.jobs_of(session, whole) if whole else (set(), set())
+        for file in old:
+            if not file.whole:
+                await staging.discard_part(repository, file.upload_id)
+            elif file.upload_id not in live:
+                reason = GIVEN_UP if file.upload_id in given_up else UNKNOWN
+                await staging.quarantine(repository, file.upload_id, reason)
+                get_log().warning("upload.set_aside", upload_id=file.upload_id, reason=reason)

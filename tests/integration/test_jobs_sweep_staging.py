@@ -57,15 +57,21 @@ def _soon() -> datetime:
     return datetime.now(UTC) + timedelta(seconds=1)
 
 
-async def test_only_files_that_nobody_refers_to_are_removed(database: Database, repository: Repository) -> None:
+async def test_parts_are_removed_and_whole_files_without_a_live_job_are_set_aside(
+    database: Database, repository: Repository
+) -> None:
     orphan, live, given_up = (_stage(repository) for _ in range(3))
+    part = repository.incoming / f"{uuid4()}.part"
+    part.write_bytes(b"by")
     await _enqueue(database, repository, live, state="available")
     await _enqueue(database, repository, given_up, state="discarded")
     await _sweep(database, repository, older_than=_soon())
     assert [path.name for path in repository.incoming.iterdir()] == [str(live)]
     assert (repository.failed / str(given_up)).read_bytes() == b"bytes"
     assert "given up" in (repository.failed / f"{given_up}.txt").read_text()
-    assert not (repository.failed / str(orphan)).exists()
+    assert (repository.failed / str(orphan)).read_bytes() == b"bytes"
+    assert "no job" in (repository.failed / f"{orphan}.txt").read_text()
+    assert not (repository.failed / part.name).exists()
 
 
 async def test_files_younger_than_the_sweep_asks_for_stay(database: Database, repository: Repository) -> None:
