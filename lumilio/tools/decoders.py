@@ -19,9 +19,8 @@ import resource
 import signal
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
+from multiprocessing import forkserver, process
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -29,6 +28,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, TypeVarTuple
 
 from lumilio.errors import DecoderCrashed, LumilioError, MediaOverBudget, ToolError, ToolTimedOut
+from lumilio.tools.threads import DaemonThreads
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -38,6 +38,8 @@ _NICENESS = 10
 _OOM_SCORE = 500
 _FILE_SIZE_LIMIT = 16 * 1024 * 1024
 _BURIAL_SECONDS = 5.0
+_SPARES = 3
+"""Threads for each child beyond one: so many may be lost to children that do not die before the others have to wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +101,16 @@ class _Child:
         return answer
 
     def kill(self) -> None:
+        """Kill it and make multiprocessing forget it, which waits for all it knows when the daemon ends: in the kernel,
+        as on a dead disk, a child may live on."""
         self._process.kill()
+        known: Any = process
+        known._children.discard(self._process)
 
     def bury(self) -> int | None:
-        """Kill what is left and return the exit status: negative for the signal that ended it."""
+        """Kill what is left and return the exit status: negative for the signal that ended it, None if it lives on."""
         self._process.join(0.1)
-        self._process.kill()
+        self.kill()
         self._process.join(_BURIAL_SECONDS)
         self._pipe.close()
         return self._process.exitcode
@@ -118,6 +124,16 @@ class _Call:
     lock: threading.Lock = field(default_factory=threading.Lock)
     child: _Child | None = None
     abandoned: bool = False
+    begun: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def begin(self) -> None:
+        """From the thread that has the call: its time runs from here."""
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self.begun.get_loop().call_soon_threadsafe(self._has_begun)
+
+    def _has_begun(self) -> None:
+        if not self.begun.done():
+            self.begun.set_result(None)
 
     def hold(self, child: _Child | None) -> bool:
         """Tie the call to a child, or untie it with None; False when the caller has left meanwhile."""
@@ -148,9 +164,9 @@ class DecoderPool:
         self._limits = limits or DecoderLimits()
         self._preload = preload
         self._slots = asyncio.Semaphore(size)
-        self._threads = ThreadPoolExecutor(size, thread_name_prefix="decoder")
+        self._threads = DaemonThreads("decoder", size * (1 + _SPARES))
         self._idle: list[_Child] = []
-        self._calls: set[_Call] = set()
+        self._calls: dict[asyncio.Future[_Answer], _Call] = {}
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -160,19 +176,23 @@ class DecoderPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        for call in list(self._calls):
+        pending = dict(self._calls)
+        for call in pending.values():
             call.abandon()
-        await asyncio.to_thread(self._close)
+        if pending:
+            await asyncio.wait(pending, timeout=_BURIAL_SECONDS)
+        burial = asyncio.get_running_loop().run_in_executor(self._threads, self._bury_idle)
+        await asyncio.wait({burial}, timeout=_BURIAL_SECONDS)
+        self._threads.shutdown(cancel_futures=True)
 
-    def _close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+    def _bury_idle(self) -> None:
         while self._idle:
             child = self._idle.pop()
             child.kill()
             child.bury()
 
     async def run(self, function: Callable[[*Ts], T], *args: *Ts, timeout: float) -> T:
-        """Call ``function(*args)`` in a child and return its result; the time-out counts from when a child is free.
+        """Call ``function(*args)`` in a child and return its result; the time-out counts from when a thread has it.
 
         Function, arguments and result travel by pickle: the function is one of a module, not a closure. A time-out or
         a cancellation kills the child, and only that one. Errors of the LumilioError tree arrive as they were raised.
@@ -191,21 +211,31 @@ class DecoderPool:
 
     async def _answered(self, call: _Call, timeout: float) -> _Answer:
         pending = asyncio.get_running_loop().run_in_executor(self._threads, self._perform, call)
-        self._calls.add(call)
+        self._calls[pending] = call
+        pending.add_done_callback(self._settle)
         try:
+            either: set[asyncio.Future[Any]] = {pending, call.begun}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             done, _ = await asyncio.wait({pending}, timeout=timeout)
         finally:
-            self._calls.discard(call)
             if not pending.done():
                 call.abandon()
-                pending.add_done_callback(_discard_outcome)
+            if not call.begun.done():
+                pending.cancel()
         if not done:
             await asyncio.wait({pending}, timeout=_BURIAL_SECONDS)
             raise ToolTimedOut(f"{call.task.function.__name__!r} took longer than {timeout:g} s and was killed")
         return pending.result()
 
+    def _settle(self, pending: "asyncio.Future[_Answer]") -> None:
+        """Take the exception of a call that nobody waits for any more: asyncio would report it as forgotten."""
+        del self._calls[pending]
+        if not pending.cancelled():
+            pending.exception()
+
     def _perform(self, call: _Call) -> _Answer:
         """In a thread of the pool: have one child do the task, and put it back if it is fit for more."""
+        call.begin()
         child = self._take()
         try:
             if not call.hold(child):
@@ -240,12 +270,6 @@ class DecoderPool:
             return _Child(self._limits, self._preload)
         except (OSError, EOFError) as exc:
             raise ToolError(f"a decoder process cannot be started: {exc}") from exc
-
-
-def _discard_outcome(future: "asyncio.Future[_Answer]") -> None:
-    """Nobody waits any more: take the exception, so that asyncio does not report it as forgotten."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _death(status: int | None, task: _Task) -> ToolError:

@@ -18,11 +18,13 @@ import queue
 import resource
 import selectors
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -52,6 +54,8 @@ _ARGUMENTS = [
 _OUTPUT_LIMIT = 64 * 1024 * 1024
 _FACTS_LIMIT = 256 * 1024
 _MEMORY_LIMIT = 1024 * 1024 * 1024
+_BURIAL_SECONDS = 5.0
+_SLACK_SECONDS = 5.0
 _STOPPED = "exiftool has been stopped"
 _ODD_ANSWERS = (
     OSError,
@@ -89,32 +93,20 @@ class ExifTool:
 
     def __init__(self, *, timeout: float = 30.0) -> None:
         self._timeout = timeout
-        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._session: _Session | None = None
-        self._links = Path()
-        self._numbers = count(1)
-        self._stopping = False
+        self._reader: _Reader | None = None
 
     async def __aenter__(self) -> Self:
-        """Start the thread; exiftool itself starts with the first file. Raises ToolMissing."""
-        if shutil.which("exiftool") is None:
-            raise ToolMissing(f"'exiftool' is not installed; install it with: {INSTALL}")
-        self._links = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="lumilio-exiftool-"))
-        self._thread = threading.Thread(target=self._work, name="exiftool", daemon=True)
-        self._thread.start()
+        """Start the thread; exiftool itself starts with the first file, and may be installed until then."""
+        self._reader = _Reader(self._timeout)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
-        self._requests.put(None)
-        if self._session is not None:
-            self._session.kill()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join, self._timeout)
-        await asyncio.to_thread(shutil.rmtree, self._links, ignore_errors=True)
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.stop()
+            await asyncio.wait({asyncio.wrap_future(reader.ended)}, timeout=_BURIAL_SECONDS + _SLACK_SECONDS)
 
     async def read(self, path: Path, *, name_hint: str) -> dict[str, object]:
         """The metadata of a file: keys like ``IFD0:Make``, numbers unconverted, safe to keep as PostgreSQL jsonb.
@@ -123,36 +115,83 @@ class ExifTool:
         tells about the server (file name, directory, permissions, times), binary values, and, beyond 256 KiB of JSON,
         the largest values. A file of unknown or damaged content has an ``ExifTool:Error`` instead of raising.
 
-        Raises ToolTimedOut or ToolError when exiftool hung or died on this file twice.
+        Raises ToolMissing while exiftool is not installed, ToolTimedOut or ToolError when it hung or died on this file
+        twice.
         """
-        request = _Request(path=path, extension=_safe_extension(name_hint))
-        if self._stopping or self._thread is None or not self._thread.is_alive():
+        reader = self._reader
+        if reader is None:
             raise ToolError(_STOPPED)
-        self._requests.put(request)
-        return await asyncio.wrap_future(request.result)
+        request = _Request(path=path, extension=_safe_extension(name_hint))
+        reader.requests.put(request)
+        answer = asyncio.wrap_future(request.result)
+        longest = self._timeout + _BURIAL_SECONDS + _SLACK_SECONDS
+        turn = -1
+        try:
+            while not (await asyncio.wait({answer}, timeout=longest))[0]:
+                if turn == reader.turn:
+                    self._replace(reader)
+                    if not request.result.cancel():
+                        raise ToolTimedOut("the thread of exiftool hung on the file and was replaced")
+                    return await self.read(path, name_hint=name_hint)
+                turn = reader.turn
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    def _replace(self, lost: "_Reader") -> None:
+        """A thread that hangs in the kernel, as one does that starts a program from a dead disk, cannot be ended."""
+        if self._reader is lost:
+            self._reader = _Reader(self._timeout)
+            lost.stop()
+
+
+class _Reader:
+    """The thread that owns one exiftool at a time. ``turn`` counts its steps, none of which takes long."""
+
+    def __init__(self, timeout: float) -> None:
+        self.requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self.ended: Future[None] = Future()
+        self.turn = 0
+        self._timeout = timeout
+        self._session: _Session | None = None
+        self._unburied: list[subprocess.Popen[bytes]] = []
+        self._links: Path | None = None
+        self._numbers = count(1)
+        self._stopping = False
+        threading.Thread(target=self._work, name="exiftool", daemon=True).start()
+
+    def stop(self) -> None:
+        """End exiftool at its work, and the thread with it; requests that are left are refused."""
+        self._stopping = True
+        self.requests.put(None)
+        if (session := self._session) is not None:
+            session.kill()
 
     def _work(self) -> None:
-        """The thread that owns exiftool: take what has queued up, answer it, until told to stop."""
+        """Take what has queued up, answer it, until told to stop."""
         try:
-            while (first := self._requests.get()) is not None:
+            while not self._stopping and (first := self.requests.get()) is not None:
                 self._answer([request for request in self._gather(first) if _claim(request)])
         finally:
             self._end_session()
             self._refuse_rest()
+            if self._links is not None:
+                shutil.rmtree(self._links, ignore_errors=True)
+            self.ended.set_result(None)
 
     def _gather(self, first: _Request) -> list[_Request]:
         batch = [first]
-        while len(batch) < _BATCH and not self._requests.empty():
-            request = self._requests.get()
+        while len(batch) < _BATCH and not self.requests.empty():
+            request = self.requests.get()
             if request is None:
-                self._requests.put(None)
+                self.requests.put(None)
                 break
             batch.append(request)
         return batch
 
     def _refuse_rest(self) -> None:
-        while not self._requests.empty():
-            request = self._requests.get()
+        while not self.requests.empty():
+            request = self.requests.get()
             if request is not None and _claim(request):
                 request.result.set_exception(ToolError(_STOPPED))
 
@@ -161,6 +200,9 @@ class ExifTool:
         try:
             if batch:
                 self._try(batch)
+        except ToolMissing as exc:
+            for request in batch:
+                request.result.set_exception(ToolMissing(str(exc)))
         except ToolError:
             for request in batch:
                 self._answer_alone(request)
@@ -177,12 +219,13 @@ class ExifTool:
 
     def _try(self, batch: list[_Request]) -> None:
         """One request to exiftool. Raises ToolError when none of the batch got an answer."""
+        self.turn += 1
         if self._stopping:
             raise ToolError(_STOPPED)
         links: dict[str, _Request] = {}
         try:
             for request in batch:
-                link = str(self._links / f"{next(self._numbers)}{request.extension}")
+                link = str(self._directory() / f"{next(self._numbers)}{request.extension}")
                 Path(link).symlink_to(request.path.absolute())
                 links[link] = request
             found = self._session_of_now().metadata(list(links), time.monotonic() + self._timeout)
@@ -202,16 +245,25 @@ class ExifTool:
             else:
                 request.result.set_exception(ToolError("exiftool said nothing about the file"))
 
+    def _directory(self) -> Path:
+        if self._links is None:
+            self._links = Path(tempfile.mkdtemp(prefix="lumilio-exiftool-"))
+        return self._links
+
     def _session_of_now(self) -> "_Session":
         if self._session is None or not self._session.running:
             self._end_session()
             self._session = _Session()
+            if self._stopping:  # ``stop`` may have come too early to see it
+                raise ToolError(_STOPPED)
         return self._session
 
     def _end_session(self) -> None:
-        if self._session is not None:
-            self._session.end()
-            self._session = None
+        """What does not die at once is left to itself, and asked after whenever another one ends."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._unburied.append(session.end())
+        self._unburied = [process for process in self._unburied if process.poll() is None]
 
 
 def _claim(request: _Request) -> bool:
@@ -225,12 +277,23 @@ def _safe_extension(name: str) -> str:
     return suffix if len(suffix) <= 8 and suffix[1:].isascii() and suffix[1:].isalnum() else ""
 
 
+class _Unasked(exiftool.ExifTool):  # type: ignore[misc]  # PyExifTool has no types
+    """Without the question for the version that PyExifTool begins with and waits for without an end."""
+
+    def _parse_ver(self) -> str:
+        return ""
+
+
 class _Session:
     """One running exiftool."""
 
     def __init__(self) -> None:
-        self._tool = exiftool.ExifTool(common_args=_ARGUMENTS, config_file="", encoding="utf-8")
-        self._tool.run()
+        """Raises ToolMissing, OSError and RuntimeError."""
+        try:
+            self._tool = _Unasked(common_args=_ARGUMENTS, config_file="", encoding="utf-8")
+            self._tool.run()
+        except (FileNotFoundError, PermissionError) as exc:
+            raise ToolMissing(f"'exiftool' is not installed; install it with: {INSTALL}") from exc
         self._process: Any = self._tool._process  # what PyExifTool offers around it waits without an end
         self._numbers = count(1)
         for limit, value in (
@@ -288,11 +351,19 @@ class _Session:
     def kill(self) -> None:
         self._process.kill()
 
-    def end(self) -> None:
-        """Kill it: exiftool only reads, so there is nothing that it could leave half done."""
-        self._process.kill()
-        self._process.communicate()
+    def end(self) -> "subprocess.Popen[bytes]":
+        """Kill it and return the process, which lives on where the kernel cannot end it, as on a dead disk.
+
+        exiftool only reads, so there is nothing that it could leave half done.
+        """
+        process: subprocess.Popen[bytes] = self._process
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_BURIAL_SECONDS)
+        for pipe in (self._process.stdout, self._process.stderr):
+            pipe.close()
         self._tool._flag_running_false()
+        return process
 
 
 def _finite(text: str) -> float | None:

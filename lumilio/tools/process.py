@@ -8,6 +8,7 @@ import signal
 from lumilio.errors import ToolError, ToolMissing, ToolTimedOut
 
 _OUTPUT_LIMIT = 1 << 20
+_BURIAL_SECONDS = 5.0
 
 
 async def output_of(*argv: str, install: str, timeout: float = 10.0) -> str:
@@ -37,7 +38,9 @@ async def output_of(*argv: str, install: str, timeout: float = 10.0) -> str:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+            with contextlib.suppress(TimeoutError):  # one that hangs in the kernel, as on a dead disk, does not die
+                async with asyncio.timeout(_BURIAL_SECONDS):
+                    await process.wait()
     if process.returncode != 0:
         words = err.decode(errors="replace").strip()[-500:]
         raise ToolError(f"{argv[0]!r} ended with status {process.returncode}: {words}")

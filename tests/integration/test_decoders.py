@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from PIL import Image
 
 from lumilio.errors import DecoderCrashed, MediaDamaged, MediaOverBudget, NotFound, ToolError, ToolTimedOut
 from lumilio.media.photo import process_photo
+from lumilio.tools import decoders
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from tests.conformance.reference import CORPUS, FIXTURES
 
@@ -294,6 +295,91 @@ async def test_stopping_does_not_wait_for_busy_children(announcement: Path) -> N
     await eventually_gone(pid)
     with pytest.raises(ToolError, match="stopped"):
         await pool.run(own_pid, timeout=1)
+
+
+def leave_pipe_open(pids: Path) -> None:
+    """Hand the child's end of the pipe to a process that lives on: to the daemon, the child cannot be killed."""
+    pid = os.fork()
+    if pid == 0:
+        signal.pause()
+        os._exit(0)
+    with pids.open("a") as file:
+        file.write(f"{pid}\n")
+    signal.pause()
+
+
+@pytest.fixture
+def pids(tmp_path: Path) -> Iterator[Path]:
+    """Where processes are written down that are killed after the test."""
+    path = tmp_path / "pids"
+    path.touch()
+    yield path
+    for pid in path.read_text().split():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+async def test_a_child_that_cannot_be_killed_costs_neither_its_place_nor_the_time_of_another_file(
+    monkeypatch: pytest.MonkeyPatch, pids: Path
+) -> None:
+    monkeypatch.setattr(decoders, "_BURIAL_SECONDS", 0.5)
+    async with DecoderPool(size=1) as pool:
+        await pool.run(own_pid, timeout=30)
+        with pytest.raises(ToolTimedOut):
+            await pool.run(leave_pipe_open, pids, timeout=0.5)
+
+        assert (await pool.run(process_photo, PICTURE, timeout=30)).width == 640
+
+
+async def test_when_too_many_children_cannot_be_killed_a_file_waits_without_its_clock_running(
+    monkeypatch: pytest.MonkeyPatch, pids: Path
+) -> None:
+    monkeypatch.setattr(decoders, "_BURIAL_SECONDS", 0.1)
+    async with DecoderPool(size=1) as pool:
+        for _ in range(4):
+            await pool.run(own_pid, timeout=30)
+            with pytest.raises(ToolTimedOut):
+                await pool.run(leave_pipe_open, pids, timeout=0.5)
+        waiting = asyncio.create_task(pool.run(own_pid, timeout=10))
+        given_up = asyncio.create_task(pool.run(own_pid, timeout=10))
+        await asyncio.wait({waiting}, timeout=0.5)
+        given_up.cancel()
+        assert not waiting.done()
+        os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
+
+        assert await waiting > 0
+    pids.write_text("\n".join(pids.read_text().split()[1:]))
+
+
+async def test_a_daemon_ends_although_a_child_cannot_be_killed(tmp_path: Path, pids: Path) -> None:
+    script = tmp_path / "daemon.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from lumilio.errors import ToolTimedOut\n"
+        "from lumilio.tools import decoders\n"
+        "from tests.integration.test_decoders import leave_pipe_open\n"
+        "decoders._BURIAL_SECONDS = 0.5\n"
+        "async def main():\n"
+        "    async with decoders.DecoderPool(size=1) as pool:\n"
+        "        try:\n"
+        "            await pool.run(leave_pipe_open, Path(sys.argv[1]), timeout=5)\n"
+        "        except ToolTimedOut:\n"
+        "            Path(sys.argv[2]).touch()\n"
+        "if __name__ == '__main__':\n"
+        "    asyncio.run(main())\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    timed_out = tmp_path / "timed out"
+    daemon = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), str(pids), str(timed_out), env=environment
+    )
+    try:
+        async with asyncio.timeout(40):
+            assert await daemon.wait() == 0
+        assert timed_out.exists()
+    finally:
+        if daemon.returncode is None:
+            daemon.kill()
 
 
 async def test_no_child_survives_a_daemon_that_was_killed(tmp_path: Path, announcement: Path) -> None:

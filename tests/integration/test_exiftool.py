@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -203,9 +204,73 @@ async def test_a_missing_exiftool_is_named_with_the_command_that_installs_it(
 
     with pytest.raises(ToolMissing, match="apt-get install libimage-exiftool-perl"):
         await owner.version()
-    with pytest.raises(ToolMissing, match="apt-get install libimage-exiftool-perl"):
-        async with ExifTool():
-            pass
+    async with ExifTool() as exiftool:
+        outcomes = await asyncio.gather(
+            *(exiftool.read(PICTURE, name_hint="a.jpg") for _ in range(3)), return_exceptions=True
+        )
+        assert [type(each) for each in outcomes] == [ToolMissing] * 3
+        assert "apt-get install libimage-exiftool-perl" in str(outcomes[0])
+
+
+async def test_an_exiftool_that_is_removed_is_missing_and_used_again_once_it_is_back(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with ExifTool() as exiftool:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+        (process,) = running_exiftools()
+        with monkeypatch.context() as without:
+            without.setenv("PATH", str(tmp_path))
+            process.kill()
+            await eventually_gone(process.pid)
+            with pytest.raises(ToolMissing):
+                await exiftool.read(PICTURE, name_hint="a.jpg")
+
+        assert (await exiftool.read(PICTURE, name_hint="a.jpg"))["File:ImageWidth"] == 150
+
+
+async def test_an_exiftool_that_leaves_its_pipes_open_when_it_is_killed_is_abandoned(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was started by it holds the other ends, as a process does that the kernel cannot end."""
+    monkeypatch.setattr(owner, "_BURIAL_SECONDS", 0.5)
+    program, pids = tmp_path / "exiftool", tmp_path / "pids"
+    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >> '{pids}'\nexec sleep 600\n")
+    program.chmod(0o755)
+    try:
+        async with ExifTool(timeout=0.5) as exiftool:
+            with monkeypatch.context() as instead:
+                instead.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+                async with asyncio.timeout(20):
+                    with pytest.raises(ToolTimedOut):
+                        await exiftool.read(PICTURE, name_hint="a.jpg")
+    finally:
+        for pid in pids.read_text().split():
+            os.kill(int(pid), signal.SIGKILL)
+
+
+class UnansweringPath(type(Path())):  # type: ignore[misc]  # the class depends on the platform
+    """A path that takes the thread which asks for it, as a dead disk does."""
+
+    __slots__ = ()
+    release = threading.Event()
+
+    def absolute(self) -> Path:
+        self.release.wait(60)
+        return Path(self)
+
+
+async def test_a_lost_thread_is_replaced_and_costs_only_the_file_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "_BURIAL_SECONDS", 0.1)
+    monkeypatch.setattr(owner, "_SLACK_SECONDS", 0.1)
+    async with ExifTool(timeout=2.0) as exiftool:
+        lost = asyncio.create_task(exiftool.read(UnansweringPath(PICTURE), name_hint="a.jpg"))
+        await asyncio.wait({lost}, timeout=0.2)
+        others = await asyncio.gather(*(exiftool.read(PICTURE, name_hint="a.jpg") for _ in range(3)))
+        with pytest.raises(ToolTimedOut, match="replaced"):
+            await lost
+    UnansweringPath.release.set()
+
+    assert [each["File:ImageWidth"] for each in others] == [150] * 3
 
 
 async def test_the_version_is_told() -> None:
