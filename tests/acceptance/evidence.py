@@ -158,7 +158,10 @@ async def assert_whole(daemon: RunningDaemon, files: Iterable[bytes], *, optiona
     async with rows_of(daemon) as rows:
         assets = await rows.fetch("SELECT id, encode(content_hash, 'hex') AS hash, state FROM assets")
         places = await rows.fetch("SELECT asset_id, path, state FROM locations")
-        jobs = await rows.fetch("SELECT kind, state, errors, args FROM jobs WHERE state <> 'completed'")
+        jobs = await rows.fetch(
+            "SELECT kind, state, errors, args FROM jobs WHERE state <> 'completed'"
+            " AND NOT (kind = 'sweep_staging' AND state = 'discarded')"  # the next start makes another
+        )
     assert not jobs, [dict(job) for job in jobs]
     hashes = sorted(row["hash"] for row in assets)
     assert len(set(hashes)) == len(hashes), "two assets with one content"
