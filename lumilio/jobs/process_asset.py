@@ -207,6 +207,7 @@ class ProcessAsset:
                 wanted,
                 policy=policy,
                 content_hash=content_hash,
+                size=args.size,
                 modified_ns=_nanoseconds(args.modified) if args.modified else None,
             )
             return await self._record(asset, repository, committed, lost, problem), problem

@@ -1,12 +1,14 @@
 """Clear away what interrupted work left in staging and temp. Files of live jobs stay."""
 
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
 from lumilio.catalog import uploads
-from lumilio.errors import RepositoryOffline
+from lumilio.errors import RepositoryOffline, StagedFileMissing
 from lumilio.jobs.library import Library
 from lumilio.log import get_log
 from lumilio.model import RepositoryId
@@ -16,6 +18,8 @@ from lumilio.storage import staging
 
 KIND = "sweep_staging"
 QUEUE = "files"
+MARGIN = timedelta(minutes=10)
+"""The job of a whole file may just be being committed: a file server's clock that is off must not take it away."""
 GIVEN_UP = "its job was given up; the log and the job's errors say why"
 UNKNOWN = "no job is known for it; if the library lacks these bytes, import this file again"
 
@@ -50,14 +54,16 @@ class SweepStaging:
             waiting = await staging.list_staged(repository)
         except RepositoryOffline:
             return
-        old = [file for file in waiting if file.changed < args.older_than]
-        whole = [file.upload_id for file in old if file.whole]
+        parts = [file.upload_id for file in waiting if not file.whole and file.changed < args.older_than]
+        whole = [file.upload_id for file in waiting if file.whole and file.changed < args.older_than - MARGIN]
         async with self.library.db.session() as session:
             live, given_up = await uploads.jobs_of(session, whole) if whole else (set(), set())
-        for file in old:
-            if not file.whole:
-                await staging.discard_part(repository, file.upload_id)
-            elif file.upload_id not in live:
-                reason = GIVEN_UP if file.upload_id in given_up else UNKNOWN
-                await staging.quarantine(repository, file.upload_id, reason)
-                get_log().warning("upload.set_aside", upload_id=file.upload_id, reason=reason)
+        for upload_id in parts:
+            await staging.discard_part(repository, upload_id)
+        for upload_id in whole:
+            if upload_id in live:
+                continue
+            reason = GIVEN_UP if upload_id in given_up else UNKNOWN
+            with suppress(StagedFileMissing):  # its job has just ended
+                await staging.quarantine(repository, upload_id, reason)
+                get_log().warning("upload.set_aside", upload_id=upload_id, reason=reason)
