@@ -233,8 +233,8 @@ async def test_an_exiftool_that_leaves_its_pipes_open_when_it_is_killed_is_aband
 ) -> None:
     """What was started by it holds the other ends, as a process does that the kernel cannot end."""
     monkeypatch.setattr(owner, "_BURIAL_SECONDS", 0.5)
-    program, pids = tmp_path / "exiftool", tmp_path / "pids"
-    program.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >> '{pids}'\nexec sleep 600\n")
+    program = tmp_path / "exiftool"
+    program.write_text(f"#!/bin/sh\ntail -f '{program}' &\nexec tail -f '{program}'\n")
     program.chmod(0o755)
     try:
         async with ExifTool(timeout=0.5) as exiftool:
@@ -244,8 +244,9 @@ async def test_an_exiftool_that_leaves_its_pipes_open_when_it_is_killed_is_aband
                     with pytest.raises(ToolTimedOut):
                         await exiftool.read(PICTURE, name_hint="a.jpg")
     finally:
-        for pid in pids.read_text().split():
-            os.kill(int(pid), signal.SIGKILL)
+        for process in psutil.process_iter(["cmdline"]):
+            if str(program) in (process.info["cmdline"] or []):
+                process.kill()
 
 
 class UnansweringPath(type(Path())):  # type: ignore[misc]  # the class depends on the platform
