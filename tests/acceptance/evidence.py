@@ -90,7 +90,9 @@ async def rows_of(daemon: RunningDaemon) -> AsyncIterator["asyncpg.Connection[An
         await connection.close()
 
 
-SWEPT = "SELECT EXISTS (SELECT FROM jobs WHERE kind = 'sweep_staging' AND created_at >= to_timestamp($1))"
+SWEPT = """SELECT EXISTS (
+    SELECT FROM jobs WHERE kind = 'sweep_staging' AND created_at >= to_timestamp($1) AND finished_at IS NOT NULL
+)"""
 """Whether the daemon that started then has looked at staging."""
 
 
