@@ -310,8 +310,11 @@ async def _sweep(parts: Parts, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         for repository_id in list(parts.library.repositories):
             args = sweep_staging.Args(repository_id=repository_id, older_than=older_than)
-            async with parts.library.db.transaction() as tx:
-                await store.enqueue(tx, sweep_staging.spec(args))
+            try:
+                async with parts.library.db.transaction() as tx:
+                    await store.enqueue(tx, sweep_staging.spec(args))
+            except DatabaseUnavailable as exc:
+                log.warning("sweep.postponed", repository_id=repository_id, reason=exc)
         parts.library.wake_queue(sweep_staging.QUEUE)
         await _pause(stopping, SWEEP_INTERVAL)
         older_than = datetime.now(UTC) - timedelta(hours=parts.config.ingest.orphan_hours)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumilio.db import Database, Tx, sql_directory
-from lumilio.errors import DatabaseError, ExtensionMissing, MigrationFailed, SchemaTooNew
+from lumilio.errors import DatabaseError, DatabaseUnavailable, ExtensionMissing, MigrationFailed, SchemaTooNew
 
 POSTGRESQL_FLOOR = 150000
 """``server_version_num`` of PostgreSQL 15."""
@@ -101,6 +101,8 @@ async def _apply(session: Tx, migration: Migration) -> None:
         async with session.savepoint():
             await session.script(migration.sql, what=migration.name, timeout=LONGEST_MIGRATION)
             await session.execute("schema.record_migration", migration.version, migration.name, migration.checksum)
+    except DatabaseUnavailable:
+        raise
     except DatabaseError as exc:
         if "permission denied to create extension" in str(exc):
             raise ExtensionMissing(

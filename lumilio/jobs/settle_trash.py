@@ -59,14 +59,18 @@ class SettleTrash:
                     get_log().warning("original.missing", asset_id=asset_id, path=place.current_path, error=exc)
 
     async def _move(self, place: Location, content_hash: ContentHash) -> None:
+        """Under the lock the row is read again: another job of this asset may have moved the file since."""
         async with waiting_for_disk(self.library, place.repository_id):
             repository = self.library.repository(place.repository_id)
-            if place.state is LocationState.PRESENT:
-                trash_path = await trash.move_to_trash(repository, place.path, place.id)
-                async with self.library.db.transaction() as tx:
-                    await locations.mark_trashed(tx, place, trash_path)
-                return
             async with self.library.names_locked(repository):
-                restored = await trash.restore(repository, place.current_path, content_hash=content_hash)
-                async with self.library.db.transaction() as tx:
-                    await locations.mark_restored(tx, place, restored)
+                async with self.library.db.session() as session:
+                    if place not in await locations.locations_of(session, place.asset_id):
+                        return
+                if place.state is LocationState.PRESENT:
+                    trash_path = await trash.move_to_trash(repository, place.path, place.id)
+                    async with self.library.db.transaction() as tx:
+                        await locations.mark_trashed(tx, place, trash_path)
+                else:
+                    restored = await trash.restore(repository, place.current_path, content_hash=content_hash)
+                    async with self.library.db.transaction() as tx:
+                        await locations.mark_restored(tx, place, restored)
