@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lumilio.catalog import assets, locations
-from lumilio.errors import LumilioError, RepositoryOffline
+from lumilio.errors import LumilioError, RepositoryOffline, StagedFileMissing
 from lumilio.jobs import process_asset
 from lumilio.jobs.library import Library
 from lumilio.log import get_log
@@ -62,6 +62,9 @@ async def accept_upload(
         async with library.db.transaction() as tx:
             enqueued = await store.enqueue(tx, process_asset.spec(args, alone=True))
     library.wake_queue(process_asset.QUEUE)
+    named = await staging.acknowledge(library.repository(staged.repository_id), staged.upload_id)
+    if not named and await _intact_duplicate(library, staged, owner_id) is None:
+        raise StagedFileMissing("the file went away before its job was known; send it again")
     get_log().debug("upload.accepted", job_id=enqueued.job_id, upload_id=staged.upload_id, size=staged.size)
     return Accepted(job_id=enqueued.job_id)
 
@@ -74,15 +77,11 @@ async def _has_its_bytes(library: Library, job_id: JobId, size: int) -> bool:
         return False
     args = process_asset.Args.model_validate(job.args)
 
-    def look() -> bool:
-        try:
-            repository = library.repository(RepositoryId(args.repository_id))
-            repository.check_online()
-            return staging.staged_path(repository, UploadId(args.upload_id)).stat().st_size == size
-        except (RepositoryOffline, OSError):
-            return False
-
-    return await run_blocking(look)
+    try:
+        repository = library.repository(RepositoryId(args.repository_id))
+        return await run_blocking(staging.holds_upload, repository, UploadId(args.upload_id), size)
+    except (RepositoryOffline, OSError):
+        return False
 
 
 async def _intact_duplicate(library: Library, staged: StagedFile, owner_id: UserId) -> assets.KnownAsset | None:

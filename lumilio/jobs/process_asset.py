@@ -141,7 +141,7 @@ class ProcessAsset:
 
     async def _process(self, job: JobContext, args: Args) -> Outcome:
         repository = self.library.repository(RepositoryId(args.repository_id))
-        await run_blocking(repository.check_online)
+        await staging.acknowledge(repository, UploadId(args.upload_id))
         stored, lost = await self._stored(args)
         problem: Problem | None = None
         if stored is None:

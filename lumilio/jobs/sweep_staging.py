@@ -44,7 +44,7 @@ class SweepStaging:
     library: Library
 
     async def work(self, _job: JobContext, args: Args) -> None:
-        """A part was never acknowledged, for certain. A whole file without a live job is set aside, never removed:
+        """A part that no job knows was never acknowledged. A whole file without a live job is set aside, never removed:
 
         its job may have been given up or forgotten, or the database may be another one than that which knew it.
         """
@@ -56,10 +56,13 @@ class SweepStaging:
             return
         parts = [file.upload_id for file in waiting if not file.whole and file.changed < args.older_than]
         whole = [file.upload_id for file in waiting if file.whole and file.changed < args.older_than - MARGIN]
+        if not parts and not whole:
+            return
         async with self.library.db.session() as session:
-            live, given_up = await uploads.jobs_of(session, whole) if whole else (set(), set())
+            live, given_up = await uploads.jobs_of(session, [*parts, *whole])
         for upload_id in parts:
-            await staging.discard_part(repository, upload_id)
+            if upload_id not in live | given_up:
+                await staging.discard_part(repository, upload_id)
         for upload_id in whole:
             if upload_id in live:
                 continue

@@ -3,11 +3,12 @@
 What ``receive`` returned is durable: its bytes and its name survive a power cut, so a request may be acknowledged as
 soon as its job is. A staged file is named by its upload and lives until ``discard``.
 
-While it is received it is a *part*, ``<upload id>.part``, and gets its name only when it is whole and synced. So a part
-was certainly never acknowledged, whatever the database or the clocks say, and may be removed; a whole file may have
-been, although its job's row is gone (retention, another database), and is set aside by ``quarantine`` at most.
+Until its job is committed it is a *part*, ``<upload id>.part``; then ``acknowledge`` gives it its name, and so does the
+job when a crash came first. So a part that no job knows was never acknowledged and may be removed; a whole file was,
+although its job's row may be gone (retention, another database), and is set aside by ``quarantine`` at most.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -31,12 +32,12 @@ _BATCH_BYTES = 1024 * 1024
 """Bytes collected for one write in a thread: the hop costs some 100 µs, the write of a MiB as much."""
 
 _PART = ".part"
-"""Ends the name of a file that is being received."""
+"""Ends the name of a file whose job is not committed yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedFile:
-    """A received file, whole and durable; ``size`` bytes."""
+    """A received file, complete and durable, still a part; ``size`` bytes."""
 
     upload_id: UploadId
     repository_id: RepositoryId
@@ -47,7 +48,7 @@ class StagedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedEntry:
-    """A file found in staging; ``whole`` unless it is a part, which was certainly never acknowledged.
+    """A file found in staging; ``whole`` unless it is a part, which only a committed job makes one.
 
     ``changed`` is when it was last written, linked or given a time, aware UTC, by the clock of its filesystem.
     """
@@ -75,8 +76,8 @@ async def receive(
     Raises PayloadTooLarge, DiskFull, RepositoryOffline, PathOccupied for an upload id in use, StorageError, and what
     ``chunks`` raises.
     """
-    path = staged_path(repository, upload_id)
-    writer = _Writer(repository, path, reserve_bytes)
+    part = _part_path(repository, upload_id)
+    writer = _Writer(repository, staged_path(repository, upload_id), part, reserve_bytes)
     size = filled = 0
     batch = bytearray()
     try:
@@ -94,20 +95,19 @@ async def receive(
     except BaseException:
         await run_blocking(writer.abandon)
         raise
-    return StagedFile(upload_id=upload_id, repository_id=repository.id, path=path, size=size, content_hash=content_hash)
+    return StagedFile(upload_id=upload_id, repository_id=repository.id, path=part, size=size, content_hash=content_hash)
 
 
 class _Writer:
     """The blocking half of ``receive``; a small file is made, written and synced in one call."""
 
-    def __init__(self, repository: Repository, path: Path, reserve_bytes: int) -> None:
+    def __init__(self, repository: Repository, path: Path, part: Path, reserve_bytes: int) -> None:
         self._repository = repository
         self._path = path
-        self._part = path.with_name(path.name + _PART)
+        self._part = part
         self._reserve_bytes = reserve_bytes
         self._hasher = blake3()
         self._file: BinaryIO | None = None
-        self._is_named = False
 
     def write(self, batch: bytearray, filled: int, chunk: bytes) -> None:
         """Write the first ``filled`` bytes of a batch, then a chunk that does not fit into it any more."""
@@ -118,9 +118,9 @@ class _Writer:
         with storage_errors("receiving", self._path):
             file = self._write(batch, filled)
             os.fsync(file.fileno())
+            if not os.path.samestat(os.fstat(file.fileno()), self._part.lstat()):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self._part))
             file.close()
-            self._part.rename(self._path)
-            self._is_named = True
             fsync_directory(self._path.parent)
         return ContentHash(self._hasher.hexdigest())
 
@@ -130,7 +130,7 @@ class _Writer:
         with suppress(OSError):
             self._file.close()
         with suppress(OSError):
-            (self._path if self._is_named else self._part).unlink()
+            self._part.unlink()
 
     def _write(self, batch: bytearray, filled: int, chunk: bytes = b"") -> BinaryIO:
         if self._file is None:
@@ -148,7 +148,7 @@ class _Writer:
             rest = rest[file.write(rest) :]
 
     def _create(self) -> BinaryIO:
-        """Who has the part has the upload id, so a name that is free now is free at the rename."""
+        """Who has the part has the upload id, so a name that is free now is free when it is acknowledged."""
         self._repository.check_online()
         try:
             file = self._part.open("xb", buffering=0)
@@ -172,6 +172,39 @@ def staged_path(repository: Repository, upload_id: UploadId) -> Path:
     return repository.incoming / str(upload_id)
 
 
+def _part_path(repository: Repository, upload_id: UploadId) -> Path:
+    return repository.incoming / f"{upload_id}{_PART}"
+
+
+async def acknowledge(repository: Repository, upload_id: UploadId) -> bool:
+    """The upload's job is committed: give the file its name; False when there is none, under either name.
+
+    May be repeated, by whoever comes first. Not synced: after a power cut the job finds the one name or the other.
+    Raises RepositoryOffline, StorageError.
+    """
+    with storage_errors("acknowledging", staged_path(repository, upload_id)):
+        return await run_blocking(_acknowledge, repository, upload_id)
+
+
+def _acknowledge(repository: Repository, upload_id: UploadId) -> bool:
+    repository.check_online()
+    path = staged_path(repository, upload_id)
+    try:
+        _part_path(repository, upload_id).rename(path)
+    except FileNotFoundError:
+        return path.exists()
+    return True
+
+
+def holds_upload(repository: Repository, upload_id: UploadId, size: int) -> bool:
+    """Whether the bytes of an upload wait here, under either name; blocks. Raises RepositoryOffline."""
+    repository.check_online()
+    for path in (_part_path(repository, upload_id), staged_path(repository, upload_id)):
+        with suppress(FileNotFoundError):
+            return path.stat().st_size == size
+    return False
+
+
 async def discard(staged: StagedFile) -> None:
     """Remove a file that was received and is not wanted. Raises StorageError."""
     await _discard(staged.path)
@@ -183,12 +216,11 @@ async def discard_upload(repository: Repository, upload_id: UploadId) -> None:
 
 
 async def discard_part(repository: Repository, upload_id: UploadId) -> None:
-    """Remove what an interrupted ``receive`` left; never a whole file, even if it became one in the meantime.
+    """Remove what an interrupted upload left; never a file that was acknowledged in the meantime.
 
     One that is gone already is no error; an upload that is still arriving fails, unacknowledged. Raises StorageError.
     """
-    path = staged_path(repository, upload_id)
-    await _discard(path.with_name(path.name + _PART))
+    await _discard(_part_path(repository, upload_id))
 
 
 async def _discard(path: Path) -> None:

@@ -180,7 +180,7 @@ async def assert_whole(daemon: RunningDaemon, files: Iterable[bytes], *, optiona
         assert (library / place["path"]).read_bytes() == allowed[by_asset[place["asset_id"]]], place["path"]
     stored = {path.relative_to(library).as_posix() for path in (library / "inbox").rglob("*") if path.is_file()}
     assert stored == {place["path"] for place in places}, "files without rows"
-    assert_tidy(daemon, unanswered=allowed.values())
+    assert_tidy(daemon)
     async with daemon.session() as client:
         for asset_id, content_hash in by_asset.items():
             async with client.get(f"/api/v1/assets/{asset_id}/original") as response:
@@ -191,16 +191,11 @@ async def assert_whole(daemon: RunningDaemon, files: Iterable[bytes], *, optiona
                     assert response.status == 200
 
 
-def assert_tidy(daemon: RunningDaemon, *, unanswered: Iterable[bytes] = ()) -> None:
-    """Nothing waits in staging and no half-written file lies about.
-
-    ``unanswered`` are contents whose upload a kill may have met between the last byte and its job: such a file is
-    whole, and waits in staging or was set aside.
-    """
+def assert_tidy(daemon: RunningDaemon) -> None:
+    """Nothing waits in staging and no half-written file lies about."""
     private = daemon.library / ".lumilio"
-    allowed = set(unanswered)
-    staged = [path for path in (private / "staging").rglob("*") if path.is_file() and path.suffix != ".txt"]
-    assert [path.name for path in staged if path.read_bytes() not in allowed] == []
+    assert list((private / "staging/incoming").iterdir()) == []
+    assert list((private / "staging/failed").iterdir()) == []
     assert [path.name for path in (private / "temp").iterdir() if path.name != "overwrite.lock"] == []
     assert [path.name for path in daemon.data_dir.iterdir() if path.name.startswith(".")] == []
     assert [path.name for path in (daemon.data_dir / "secrets").iterdir() if path.name.startswith(".")] == []

@@ -85,7 +85,7 @@ async def test_jobs_wait_for_space_and_finish_when_there_is_some(
     with daemon_on_small_disk(tmp_path / "daemon", monkeypatch, mebibytes=24) as (daemon, disk):
         async with daemon.session() as client:
             with await _decoders_held_up(daemon, client):
-                await _committed(daemon, disk.root, files)
+                await _committed(daemon, files)
                 disk.fill(leave=0)
             await _all_wait(daemon, len(files))
             status, problem = await upload(client, "more.jpg", noise_photo(random.Random(3), (640, 480)))
@@ -106,7 +106,7 @@ async def test_a_disk_that_is_unplugged_at_work_is_waited_for(daemon: RunningDae
     away = daemon.data_dir / "away"
     async with daemon.session() as client:
         with await _decoders_held_up(daemon, client):
-            await _committed(daemon, daemon.library, files)
+            await _committed(daemon, files)
             place.rename(away)
         await _all_wait(daemon, len(files))
         status, problem = await upload(client, "more.jpg", noise_photo(random.Random(5), (64, 64)))
@@ -146,10 +146,12 @@ async def _decoders_held_up(daemon: RunningDaemon, client: aiohttp.ClientSession
     return _suspended(daemon)
 
 
-async def _committed(daemon: RunningDaemon, library: Path, files: Mapping[str, bytes]) -> None:
-    before = count_files(library / "inbox")
+async def _committed(daemon: RunningDaemon, files: Mapping[str, bytes]) -> None:
+    """Upload, and wait until every file has its name and its rows."""
     await send(daemon, files, {})
-    await until(lambda: count_files(library / "inbox") == before + len(files), "all files have their names")
+    async with rows_of(daemon) as rows, asyncio.timeout(60):
+        while await rows.fetchval("SELECT count(*) FROM assets WHERE state = 'stored'") < len(files):
+            await asyncio.sleep(0.02)
 
 
 async def _all_wait(daemon: RunningDaemon, count: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/media"
-CORPUS = Path(os.environ.get("LUMILIO_TEST_MEDIA", Path(__file__).parents[2].parent / "shared/media"))
+CORPUS = Path(os.environ.get("LUMILIO_TEST_MEDIA", Path(__file__).parents[2].parent / "shared/media")).resolve()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

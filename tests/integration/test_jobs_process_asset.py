@@ -76,6 +76,7 @@ async def _stage(workshop: Workshop, data: bytes | None = None, *, name: str = "
     staged = await staging.receive(
         workshop.repository, UploadId(uuid4()), _chunks(data), size_limit=None, reserve_bytes=0
     )
+    assert await staging.acknowledge(workshop.repository, staged.upload_id)
     args = Args(
         upload_id=staged.upload_id,
         repository_id=workshop.repository.id,

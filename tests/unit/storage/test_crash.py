@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,7 +18,15 @@ from lumilio.storage.commit import Committed, commit
 from lumilio.storage.hashing import digest
 from lumilio.storage.place import NoReplace, rename_without_replacing
 from lumilio.storage.repository import Repository, open_repository
-from lumilio.storage.staging import StagedFile, discard, discard_upload, list_staged, receive, staged_path
+from lumilio.storage.staging import (
+    StagedFile,
+    acknowledge,
+    discard,
+    discard_upload,
+    list_staged,
+    receive,
+    staged_path,
+)
 from lumilio.storage.trash import move_to_trash, restore, trash_path
 
 CHECKOUT = Path(__file__).parents[3]
@@ -33,7 +42,7 @@ from lumilio.model import ContentHash, DuplicateNames, RepoPath, UploadId
 from lumilio.storage.commit import commit
 from lumilio.storage.place import NoReplace, rename_without_replacing
 from lumilio.storage.repository import open_repository
-from lumilio.storage.staging import receive
+from lumilio.storage.staging import acknowledge, receive
 from lumilio.storage.trash import move_to_trash, restore
 
 CALLS = {"open", "os.mkdir", "os.link", "os.rename", "os.remove", "os.utime", "os.rmdir", "os.scandir", "renameat2"}
@@ -63,7 +72,9 @@ async def act(work):
     path, digest = RepoPath(work["path"]), ContentHash(work["hash"])
     match work["action"]:
         case "receive":
-            await receive(repository, UploadId(UUID(work["entry"])), stream(), size_limit=None, reserve_bytes=0)
+            upload_id = UploadId(UUID(work["entry"]))
+            await receive(repository, upload_id, stream(), size_limit=None, reserve_bytes=0)
+            await acknowledge(repository, upload_id)
         case "commit":
             policy = DuplicateNames(work["policy"])
             await commit(repository, Path(work["staged"]), path, policy=policy, content_hash=digest, calls=calls)
@@ -126,7 +137,9 @@ async def staged(repository: Repository, data: bytes) -> StagedFile:
     async def stream() -> AsyncIterator[bytes]:
         yield data
 
-    return await receive(repository, UploadId(uuid4()), stream(), size_limit=None, reserve_bytes=0)
+    part = await receive(repository, UploadId(uuid4()), stream(), size_limit=None, reserve_bytes=0)
+    assert await acknowledge(repository, part.upload_id)
+    return replace(part, path=staged_path(repository, part.upload_id))
 
 
 def files(folder: Path) -> list[bytes]:

@@ -10,6 +10,7 @@ CHECKOUT = Path(__file__).parents[3]
 PRELUDE = """
 import asyncio, os, subprocess, sys
 from pathlib import Path
+from dataclasses import replace
 from uuid import uuid4
 from lumilio.errors import *
 from lumilio.model import ContentHash, DuplicateNames, RepoPath, UploadId
@@ -17,7 +18,7 @@ from lumilio.storage.commit import commit
 from lumilio.storage.creation import create_repository
 from lumilio.storage.hashing import digest
 from lumilio.storage.repository import open_repository, validate_repository
-from lumilio.storage.staging import discard, receive
+from lumilio.storage.staging import acknowledge, discard, receive, staged_path
 from lumilio.storage.trash import move_to_trash, restore
 
 MIB = 1024 * 1024
@@ -30,7 +31,9 @@ async def stream(megabytes):
         yield b"x" * MIB
 
 async def stage(repository, megabytes=1):
-    return await receive(repository, UploadId(uuid4()), stream(megabytes), size_limit=None, reserve_bytes=0)
+    part = await receive(repository, UploadId(uuid4()), stream(megabytes), size_limit=None, reserve_bytes=0)
+    assert await acknowledge(repository, part.upload_id)
+    return replace(part, path=staged_path(repository, part.upload_id))
 
 async def settle(repository, staged):
     wanted = RepoPath("inbox/2024/05/IMG.jpg")

@@ -17,6 +17,7 @@ from lumilio.storage.hashing import digest
 from lumilio.storage.repository import Repository
 from lumilio.storage.staging import (
     StagedFile,
+    acknowledge,
     clear_temp,
     discard,
     discard_part,
@@ -57,10 +58,14 @@ async def test_received_bytes_are_staged_whole_with_their_hash(repository: Repos
     upload_id = new_upload()
     staged = await receive(repository, upload_id, stream(*chunks), size_limit=None, reserve_bytes=0)
     data = b"".join(chunks)
-    assert staged.path == staged_path(repository, upload_id)
-    assert staged.path.read_bytes() == data
+    assert staged.path.name == f"{upload_id}.part"
+    for _ in range(2):
+        assert await acknowledge(repository, upload_id)
+    path = staged_path(repository, upload_id)
+    assert [entry.path for entry in await list_staged(repository)] == [path]
+    assert path.read_bytes() == data
     assert staged.size == len(data)
-    assert staged.content_hash == blake3(data).hexdigest() == digest(staged.path)
+    assert staged.content_hash == blake3(data).hexdigest() == digest(path)
     assert staged.repository_id == repository.id
 
 
@@ -124,8 +129,11 @@ async def test_uploads_cancelled_at_any_moment_leave_nothing_or_a_whole_file(rep
             await asyncio.sleep(0)
         upload.cancel()
         await asyncio.wait({upload})
-        path = staged_path(repository, upload_id)
-        assert not path.exists() if upload.cancelled() else path.read_bytes() == data * 3
+        if upload.cancelled():
+            assert await list_staged(repository) == []
+        else:
+            assert upload.result().path.read_bytes() == data * 3
+            await discard(upload.result())
 
 
 async def test_an_upload_id_in_use_is_refused_and_its_file_kept(repository: Repository, stage: Stage) -> None:
@@ -196,6 +204,10 @@ async def test_quarantine_keeps_the_bytes_and_the_reason_and_may_be_repeated(
         assert kept.read_bytes() == b"strange"
         assert kept.with_suffix(".txt").read_text() == "no photo ?\n"
     assert not staged.path.exists()
+
+
+async def test_nothing_can_be_acknowledged_that_is_not_there(repository: Repository) -> None:
+    assert not await acknowledge(repository, new_upload())
 
 
 async def test_quarantine_of_nothing_is_an_error(repository: Repository) -> None:
