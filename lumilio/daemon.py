@@ -40,11 +40,13 @@ from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from lumilio.tools.exiftool import ExifTool
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.postgres import RunningCluster, run_cluster
+from lumilio.tools.threads import DaemonThreads
 from lumilio.tools.tokens import Caller, TokenSigner
 
 TEMPORARY_PREFIX = "lumilio-"
 MIB = 1 << 20
 MOST_FILES = 65536
+DEFAULT_THREADS = 32
 LOCAL_TOKEN_LIFETIME = timedelta(hours=1)
 ATTACH_INTERVAL = timedelta(seconds=5)
 """How soon a disk that was plugged in is used: one small query and one failed open each time."""
@@ -158,6 +160,8 @@ async def run(config: Config, announce: Callable[[Started], None]) -> None:
     """Run until SIGTERM or SIGINT; a second one cuts short. Raises LumilioError when it cannot start."""
     began = time.monotonic()
     stopping = asyncio.Event()
+    # Of threads that do not keep the process from ending: one may hang in a disk that has gone away.
+    asyncio.get_running_loop().set_default_executor(DaemonThreads("default", DEFAULT_THREADS))
     _raise_file_limit()
     _watch_signals(stopping)
     directory = config.data_directory

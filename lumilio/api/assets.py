@@ -37,6 +37,7 @@ from lumilio.jobs.library import Library
 from lumilio.model import AssetId, MediaKind, parse_content_hash
 from lumilio.queue import store
 from lumilio.storage import derivatives
+from lumilio.storage.disk import run_blocking
 
 THUMBNAIL_SIZE_OF = {name: size for size, name in THUMBNAIL_NAMES.items()}
 CACHE_THUMBNAIL = "private, max-age=86400"
@@ -127,9 +128,9 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"asset {str(asset_id)!r} has no {query.size} thumbnail")
     repository = context.library.repository(row.repository_id)
     path = derivatives.thumbnail_path(repository, row.content_hash, size)
-    file = await asyncio.to_thread(_open_whole, path, row.bytes)
+    file = await run_blocking(_open_whole, path, row.bytes)
     if file is None:
-        await asyncio.to_thread(repository.check_online)
+        await run_blocking(repository.check_online)
         await _render_again(context, asset_id)
         raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")
     return StoredFile(file, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
@@ -175,8 +176,8 @@ async def _open_original(library: Library, asset: AssetDetail) -> BinaryIO:
             places = await locations.locations_of(session, asset.id)
         with suppress(OriginalMissing, FileNotFoundError):
             place = await library.present_location(tuple(places), asset.size)
-            path = await asyncio.to_thread(library.repository(place.repository_id).resolve, place.current_path)
-            return await asyncio.to_thread(path.open, "rb")
+            path = await run_blocking(library.repository(place.repository_id).resolve, place.current_path)
+            return await run_blocking(path.open, "rb")
         await asyncio.sleep(pause)
     raise OriginalMissing(f"no file of asset {str(asset.id)!r} is where it should be; upload it again to repair it")
 

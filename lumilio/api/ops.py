@@ -17,6 +17,7 @@ from lumilio.errors import LumilioError, NotFound
 from lumilio.migrate import pending_migrations
 from lumilio.queue import store
 from lumilio.storage.repository import Repository
+from lumilio.tools.exiftool import INSTALL
 
 CHECK_TIMEOUT = 10.0
 MIB = 1 << 20
@@ -60,7 +61,9 @@ class Readiness:
 
     async def _find(self) -> Health:
         context = self._context
-        checks = await asyncio.gather(_database(context), _migrations(context), _queue(context), _disks(context))
+        checks = await asyncio.gather(
+            _database(context), _migrations(context), _queue(context), _disks(context), _tools()
+        )
         return Health(ok=all(check.ok for check in checks), version=__version__, checks=list(checks))
 
 
@@ -100,6 +103,12 @@ def _fault(error: LumilioError | TimeoutError) -> str:
 async def _queue(context: Context) -> HealthCheck:
     alive = context.queue_alive()
     return HealthCheck(name="queue", ok=alive, detail="working" if alive else "the queue's listener is not connected")
+
+
+async def _tools() -> HealthCheck:
+    found = await asyncio.to_thread(shutil.which, "exiftool") is not None
+    detail = "exiftool is installed" if found else f"exiftool is missing, uploads wait for it; install it: {INSTALL}"
+    return HealthCheck(name="tools", ok=found, detail=detail)
 
 
 async def _disks(context: Context) -> HealthCheck:

@@ -1,6 +1,5 @@
 """Receiving files: multipart, streamed, one at a time or many."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -28,6 +27,7 @@ from lumilio.jobs.accept_upload import accept_upload
 from lumilio.media.detect import HEAD_BYTES, MEDIA_EXTENSIONS, sniff
 from lumilio.model import RepositoryId, UploadId, UserId, parse_content_hash
 from lumilio.storage import staging
+from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
 from lumilio.storage.staging import StagedFile
 from lumilio.tools.tokens import Caller
@@ -140,7 +140,7 @@ async def _stage(
         raise RequestError("the field 'file' needs a file name")
     expected = parse_content_hash(stated) if stated else None
     repository = await _target(context, caller, repository_id)
-    await asyncio.to_thread(repository.check_online)
+    await run_blocking(repository.check_online)
     staged = await staging.receive(
         repository,
         UploadId(uuid.uuid4()),

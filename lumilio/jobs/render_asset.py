@@ -1,6 +1,5 @@
 """Make the derivatives of a stored asset: part of its first processing, and a job of its own when they are lost."""
 
-import asyncio
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from lumilio.model import AssetId, Problem, ProcessingState, Rendition
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
 from lumilio.storage import derivatives
+from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
 from lumilio.tools.decoders import DecoderPool
 
@@ -82,7 +82,7 @@ async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, las
         return Rendered(state=ProcessingState.UNSUPPORTED)
     place = await library.present_location(tuple(places), asset.size)
     repository = library.repository(place.repository_id)
-    path = await asyncio.to_thread(repository.resolve, place.current_path)
+    path = await run_blocking(repository.resolve, place.current_path)
     try:
         rendition = await renderer.decoders.run(processor, path, timeout=renderer.timeout)
     except (MediaError, ToolError) as exc:

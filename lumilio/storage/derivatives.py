@@ -9,8 +9,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from lumilio.model import ContentHash, Thumbnail
-from lumilio.storage.disk import run_blocking, storage_errors, write_atomically
-from lumilio.storage.repository import PRIVATE, Repository
+from lumilio.storage.disk import PRIVATE, run_blocking, storage_errors, write_atomically
+from lumilio.storage.repository import Repository
 
 
 def thumbnail_path(repository: Repository, content_hash: ContentHash, size: int) -> Path:

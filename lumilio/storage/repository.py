@@ -11,9 +11,8 @@ from pathlib import Path, PurePosixPath
 from lumilio.errors import PathInvalid, RepositoryInvalid, RepositoryNested, RepositoryOffline, StorageError
 from lumilio.model import THUMBNAIL_SIZES, RepoPath, RepositoryId
 from lumilio.storage.configuration import RepositoryConfig, read_config
-from lumilio.storage.disk import make_directories, run_blocking, storage_errors
+from lumilio.storage.disk import PRIVATE, make_directories, run_blocking, storage_errors
 
-PRIVATE = ".lumilio"
 SENTINEL = f"{PRIVATE}/repository.toml"
 INBOX = "inbox"
 

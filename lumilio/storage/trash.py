@@ -12,11 +12,11 @@ from uuid import UUID
 
 from lumilio.errors import OriginalMissing, PathInvalid, PathOccupied
 from lumilio.model import ContentHash, PlacedFile, RepoPath
-from lumilio.storage.disk import fsync_directory, make_directories, remove_empty, run_blocking, storage_errors
+from lumilio.storage.disk import PRIVATE, fsync_directory, make_directories, remove_empty, run_blocking, storage_errors
 from lumilio.storage.hashing import is_file_of
 from lumilio.storage.names import numbered_name
 from lumilio.storage.place import LINUX, NoReplace, finish_move, move
-from lumilio.storage.repository import PRIVATE, Repository
+from lumilio.storage.repository import Repository
 
 _TRASH = PurePosixPath(PRIVATE) / "trash"
 _MOST_NAMES = 100_000

@@ -13,7 +13,7 @@ from tests.running import RunningDaemon, finished, running_daemon, upload
 
 
 async def _becomes(daemon: RunningDaemon, expected: int) -> dict[str, str]:
-    """Wait for that status; what is wrong then, by check. A look is fresh for a second."""
+    """Wait for that status; what is wrong then, by check."""
     async with asyncio.timeout(30):
         while (found := await _ready(daemon))[0] != expected:
             await asyncio.sleep(0.1)
@@ -24,7 +24,7 @@ async def _ready(daemon: RunningDaemon) -> tuple[int, dict[str, str]]:
     async with session_of(daemon, None) as client, client.get("/health/ready") as response:
         health = await response.json()
     assert health["ok"] == (response.status == 200) == all(check["ok"] for check in health["checks"])
-    assert [check["name"] for check in health["checks"]] == ["database", "migrations", "queue", "disk"]
+    assert [check["name"] for check in health["checks"]] == ["database", "migrations", "queue", "disk", "tools"]
     assert str(daemon.data_dir) not in json.dumps(health)
     return response.status, {check["name"]: check["detail"] for check in health["checks"] if not check["ok"]}
 
