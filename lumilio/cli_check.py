@@ -1,6 +1,7 @@
 """``lumilio check``: the findings of ``diagnosis`` for people and scripts."""
 
 import argparse
+import os
 from pathlib import Path
 
 from lumilio.model import SYSTEM_CONFIG
@@ -19,7 +20,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {SYSTEM_CONFIG})")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory, if not the configured one")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data directory (default: that of the configuration; without one LUMILIO_DATA or ./data)",
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON document")
     parser.set_defaults(run=run)
 
@@ -32,11 +38,21 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from lumilio.config import load_config
-    from lumilio.diagnosis import diagnose
+    from lumilio.diagnosis import Finding, diagnose
+    from lumilio.errors import ConfigError
     from lumilio.log import configure_logging, printable
 
-    overrides = {"data": {"directory": str(args.data.absolute())}} if args.data is not None else {}
-    config = load_config(args.config, overrides)
+    data = args.data or (_nearby_data() if args.config is None else None)
+    overrides = {"data": {"directory": str(data.absolute())}} if data is not None else {}
+    try:
+        config = load_config(args.config, overrides)
+    except ConfigError as exc:
+        if args.json:
+            faults = [
+                asdict(Finding(name="configuration", verdict="failed", detail=line)) for line in str(exc).split("\n")
+            ]
+            print(json.dumps({"ok": False, "checks": faults}, indent=2))
+        raise
     configure_logging("error", "text")
     findings = asyncio.run(diagnose(config))
     failed = any(finding.verdict == "failed" for finding in findings)
@@ -49,3 +65,12 @@ def run(args: argparse.Namespace) -> int:
             if finding.remedy:
                 print(f"{'':8} {'':14} → {printable(finding.remedy)}")
     return 1 if failed else 0
+
+
+def _nearby_data() -> Path | None:
+    """What ``lumilio import`` would find as well: LUMILIO_DATA, else ./data when Lumilio made it."""
+    named = os.environ.get("LUMILIO_DATA")
+    if named:
+        return Path(named)
+    local = Path("data")
+    return local if (local / "secrets" / "token-key").exists() else None

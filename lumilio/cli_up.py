@@ -20,6 +20,10 @@ Without --data and without a configuration file everything lies below ./data.
 Stop it with Ctrl-C; a second Ctrl-C does not wait for running work."""
 
 
+CLUSTER_DEATHS = 5
+"""How often ``up`` starts again after PostgreSQL was killed; ``serve`` ends, and its supervisor starts it again."""
+
+
 def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the commands."""
     up = subparsers.add_parser(
@@ -43,6 +47,8 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
 def run_up(args: argparse.Namespace) -> int:
     """Run the daemon and say where it is."""
     from lumilio.config import load_config
+    from lumilio.errors import ClusterFailed
+    from lumilio.log import printable
 
     overrides: dict[str, dict[str, Any]] = {"server": {}, "data": {}}
     if args.data is not None:
@@ -53,7 +59,16 @@ def run_up(args: argparse.Namespace) -> int:
         overrides["server"]["host"] = args.host
     if args.port is not None:
         overrides["server"]["port"] = args.port
-    return _run_daemon(load_config(args.config, overrides), talkative=True)
+    config = load_config(args.config, overrides)
+    for _ in range(CLUSTER_DEATHS):
+        try:
+            return _run_daemon(config, talkative=True)
+        except ExceptionGroup as group:
+            if group.split(ClusterFailed)[1] is not None:
+                raise
+            for failure in group.exceptions:
+                print(f"lumilio: {printable(str(failure))}\nlumilio: starting again", file=sys.stderr, flush=True)
+    return _run_daemon(config, talkative=True)
 
 
 def run_serve(args: argparse.Namespace) -> int:

@@ -83,6 +83,8 @@ def configure_logging(level: str, style: Literal["auto", "json", "text"]) -> Non
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    # It logs a traceback for every malformed request line; what fails behind the parser is logged by the middleware.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     logging.getLogger("lumilio").setLevel(level.upper())
 
 

@@ -80,7 +80,7 @@ def test_an_exception_keeps_its_lines_and_loses_its_control_characters(capsys: p
 
 def test_what_libraries_log_takes_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("info", "json")
-    logging.getLogger("aiohttp.server").warning("odd %s", "line\nforged")
+    logging.getLogger("asyncio").warning("odd %s", "line\nforged")
     (event,) = _events(capsys)
     assert event["event"] == "odd line forged"
 
