@@ -34,7 +34,7 @@ from lumilio.jobs import settle_trash
 from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.jobs.render_asset import Renderer, render
 from lumilio.log import bind_context, get_log
-from lumilio.media.detect import refine, sniff
+from lumilio.media.detect import HEAD_BYTES, refine, sniff
 from lumilio.media.facts import facts_from_exif
 from lumilio.media.formats import guess_by_name
 from lumilio.model import (
@@ -61,7 +61,6 @@ from lumilio.storage.repository import Repository
 from lumilio.storage.strategies import STRATEGIES
 from lumilio.tools.exiftool import ExifTool
 
-HEAD_BYTES = 4096
 GIVEN_UP_STEP = "process"
 FACTS_STEP = "facts"
 DETECT_STEP = "detect"

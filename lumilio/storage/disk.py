@@ -295,10 +295,3 @@ def exclusively(lock: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def free_bytes(path: Path) -> int:
-    """Bytes that an ordinary user may still write on the filesystem of ``path``."""
-    with storage_errors("reading the free space of", path):
-        status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
