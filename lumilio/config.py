@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from lumilio.cron import check_cron
 from lumilio.errors import ConfigError
 from lumilio.model import SYSTEM_CONFIG
 
@@ -116,14 +117,23 @@ class QueueSettings(Section):
     poll_seconds: float = Field(
         default=2.0, ge=0.1, le=60, description="How often to look for jobs without being woken."
     )
-    heartbeat_seconds: float = Field(default=10.0, ge=0.5, le=300, description="How often a running job shows life.")
+    heartbeat_seconds: float = Field(default=5.0, ge=0.5, le=300, description="How often a worker shows life.")
     rescue_after_seconds: float = Field(
         default=60.0,
         ge=1,
         le=3600,
-        description="A job without a sign of life for this long is given to another worker.",
+        description="The jobs of a worker without a sign of life for this long are given to others.",
     )
-    retention_days: int = Field(default=7, ge=1, le=365, description="Finished jobs are kept this long.")
+    memory_mb: int = Field(
+        default=1536,
+        ge=256,
+        le=1048576,
+        description="What all jobs that run at once may need together, in MB; one that does not fit waits.",
+    )
+    keep_completed_hours: int = Field(default=24, ge=1, le=8760, description="Completed jobs are kept this long.")
+    keep_failed_days: int = Field(
+        default=30, ge=1, le=3650, description="Discarded and cancelled jobs are kept, and can be retried, this long."
+    )
 
     @model_validator(mode="after")
     def _rescue_outlasts_heartbeats(self) -> Self:
@@ -133,6 +143,19 @@ class QueueSettings(Section):
                 f"heartbeat_seconds = {self.heartbeat_seconds}"
             )
         return self
+
+
+class ScheduleSettings(Section):
+    """Periodic work, as cron expressions in local time (minute hour day month weekday); empty: never"""
+
+    sweep_staging: str = Field(default="17 * * * *", description="Set aside what interrupted uploads left behind.")
+
+    @field_validator("*")
+    @classmethod
+    def _is_cron(cls, expression: str) -> str:
+        if expression:
+            check_cron(expression)
+        return expression
 
 
 class DecoderSettings(Section):
@@ -182,6 +205,7 @@ class Config(Section):
     database: DatabaseSettings = DatabaseSettings()
     ingest: IngestSettings = IngestSettings()
     queue: QueueSettings = QueueSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
     decoders: DecoderSettings = DecoderSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()

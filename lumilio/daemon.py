@@ -27,7 +27,7 @@ from lumilio.catalog.users import User
 from lumilio.config import Config
 from lumilio.db import Database, DatabaseAddress, open_database
 from lumilio.errors import ConfigError, DatabaseUnavailable
-from lumilio.jobs import job_kinds, queue_slots, show_given_up, sweep_staging
+from lumilio.jobs import job_kinds, periodic_jobs, queue_slots, show_given_up, sweep_staging
 from lumilio.jobs.library import Library
 from lumilio.jobs.render_asset import Renderer
 from lumilio.log import get_log
@@ -50,8 +50,6 @@ DEFAULT_THREADS = 32
 LOCAL_TOKEN_LIFETIME = timedelta(hours=1)
 ATTACH_INTERVAL = timedelta(seconds=5)
 """How soon a disk that was plugged in is used: one small query and one failed open each time."""
-
-SWEEP_INTERVAL = timedelta(hours=1)
 
 log = get_log()
 
@@ -204,7 +202,8 @@ async def _build(config: Config, db: Database, resources: AsyncExitStack) -> Par
         db=db,
         kinds=job_kinds(library, exiftool, Renderer(decoders=decoders, timeout=settings.timeout_seconds)),
         settings=_queue_settings(config, processors),
-        on_discarded=show_given_up,
+        on_given_up=show_given_up,
+        periodic=periodic_jobs(config, library),
     )
     announcers.append(worker.announce)
     context = Context(
@@ -227,7 +226,9 @@ def _queue_settings(config: Config, processors: int) -> QueueSettings:
         poll=queue.poll_seconds,
         heartbeat=queue.heartbeat_seconds,
         rescue_after=queue.rescue_after_seconds,
-        retention=queue.retention_days * 86400.0,
+        memory_mb=queue.memory_mb,
+        keep_completed=queue.keep_completed_hours * 3600.0,
+        keep_failed=queue.keep_failed_days * 86400.0,
     )
 
 
@@ -244,7 +245,7 @@ async def _serve(
                 listening: asyncio.Future[str] = loop.create_future()
                 services.create_task(parts.worker.run(stopping), name=parts.worker.name)
                 services.create_task(_serve_http(parts, stopping, listening), name="http")
-                services.create_task(_sweep(parts, stopping), name="sweep")
+                services.create_task(_sweep_at_start(parts), name="sweep")
                 services.create_task(_attach_returned(parts, stopping), name="attach")
                 url = await listening
                 services.create_task(_keep_local_access(parts, stopping, url), name="local access")
@@ -308,20 +309,14 @@ async def _keep_local_access(parts: Parts, stopping: asyncio.Event, url: str) ->
         await _pause(stopping, timedelta(seconds=30))
 
 
-async def _sweep(parts: Parts, stopping: asyncio.Event) -> None:
-    """Enqueue sweeps: at the start of all that an earlier daemon left, later of what is old."""
-    older_than = parts.started_at
-    while not stopping.is_set():
-        for repository_id in list(parts.library.repositories):
-            args = sweep_staging.Args(repository_id=repository_id, older_than=older_than)
-            try:
-                async with parts.library.db.transaction() as tx:
-                    await store.enqueue(tx, sweep_staging.spec(args))
-            except DatabaseUnavailable as exc:
-                log.warning("sweep.postponed", repository_id=repository_id, reason=exc)
-        parts.library.wake_queue(sweep_staging.QUEUE)
-        await _pause(stopping, SWEEP_INTERVAL)
-        older_than = datetime.now(UTC) - timedelta(hours=parts.config.ingest.orphan_hours)
+async def _sweep_at_start(parts: Parts) -> None:
+    """Enqueue sweeps of all that an earlier daemon left; later ones are periodic and look at what is old."""
+    try:
+        async with parts.library.db.transaction() as tx:
+            await store.enqueue_many(tx, sweep_staging.specs(parts.library, older_than=parts.started_at))
+    except DatabaseUnavailable as exc:
+        log.warning("sweep.postponed", reason=exc)
+    parts.library.wake_queue(sweep_staging.QUEUE)
 
 
 async def _attach_returned(parts: Parts, stopping: asyncio.Event) -> None:

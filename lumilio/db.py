@@ -244,11 +244,14 @@ class Database:
             return await session.execute(query, *args)
 
     @asynccontextmanager
-    async def listener(self) -> AsyncIterator[Listener]:
-        """A connection outside the pool, for LISTEN."""
+    async def listener(self, name: str) -> AsyncIterator[Listener]:
+        """A connection outside the pool, for LISTEN, which the server shows under this name."""
         with _translated("connect listener"):
             connection: AsyncpgConnection[Any] = await asyncpg.connect(
-                **self._address.connect_args(), timeout=30, command_timeout=60
+                **self._address.connect_args(),
+                timeout=30,
+                command_timeout=60,
+                server_settings={"application_name": name},
             )
         try:
             yield Listener(connection)

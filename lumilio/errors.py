@@ -46,7 +46,8 @@ LumilioError                        internal.error
 │   └── TooManyRequests             request.too_many
 └── ClientError                     client.error              (the CLI's view of a daemon that refused or is away)
 
-``JobSnoozed`` and ``JobDiscarded`` are flow control of the queue, not failures, and stand outside the tree.
+``JobSnoozed``, ``JobDiscarded`` and ``JobCancelled`` are flow control of the queue, not failures, and stand outside the
+tree.
 """
 
 from collections.abc import Mapping
@@ -355,3 +356,7 @@ class JobSnoozed(Exception):
 
 class JobDiscarded(Exception):
     """Raised by a job's work: never run it again, for this reason."""
+
+
+class JobCancelled(Exception):
+    """Raised by a job's work: nobody wants it any more, for this reason; not a failure."""

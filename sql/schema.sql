@@ -4,6 +4,10 @@ CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public;
 
 CREATE EXTENSION IF NOT EXISTS vector WITH SCHEMA public;
 
+CREATE FUNCTION public.append_job_error(errors jsonb, attempt smallint, code text, message text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (CASE WHEN (jsonb_array_length(errors) >= 20) THEN (errors - 0) ELSE errors END || jsonb_build_object('attempt', attempt, 'at', now(), 'code', code, 'message', message));
+
 CREATE FUNCTION public.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -28,6 +32,123 @@ CREATE TABLE public.albums (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+CREATE TABLE public.finished_jobs (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    queue text NOT NULL,
+    key text,
+    args jsonb NOT NULL,
+    state text NOT NULL,
+    priority smallint NOT NULL,
+    attempt smallint NOT NULL,
+    max_attempts smallint NOT NULL,
+    run_at timestamp with time zone NOT NULL,
+    owner_id uuid,
+    claimed_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone DEFAULT now() NOT NULL,
+    result jsonb,
+    errors jsonb NOT NULL,
+    CONSTRAINT finished_jobs_result_check CHECK (((result IS NULL) OR (state = 'completed'::text))),
+    CONSTRAINT finished_jobs_state_check CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'discarded'::text])))
+)
+WITH (autovacuum_vacuum_scale_factor='0.05', autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.05');
+
+COMMENT ON TABLE public.finished_jobs IS 'jobs that are over, until their retention is; an id is here or in jobs, never in both';
+
+CREATE TABLE public.jobs (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    queue text NOT NULL,
+    key text,
+    args jsonb NOT NULL,
+    state text NOT NULL,
+    priority smallint DEFAULT 1 NOT NULL,
+    attempt smallint DEFAULT 0 NOT NULL,
+    max_attempts smallint NOT NULL,
+    run_at timestamp with time zone DEFAULT now() NOT NULL,
+    owner_id uuid,
+    worker_id integer,
+    claimed_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
+    cancel_requested_at timestamp with time zone,
+    progress real,
+    progress_message text,
+    CONSTRAINT jobs_attempt_check CHECK (((attempt >= 0) AND (attempt <= max_attempts))),
+    CONSTRAINT jobs_attempt_left_check CHECK (((state = 'running'::text) OR (attempt < max_attempts))),
+    CONSTRAINT jobs_cancel_check CHECK (((cancel_requested_at IS NULL) OR (state = 'running'::text))),
+    CONSTRAINT jobs_claimed_check CHECK (((state <> 'running'::text) OR ((attempt >= 1) AND (claimed_at IS NOT NULL)))),
+    CONSTRAINT jobs_errors_check CHECK ((jsonb_typeof(errors) = 'array'::text)),
+    CONSTRAINT jobs_kind_check CHECK ((kind <> ''::text)),
+    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts >= 1)),
+    CONSTRAINT jobs_priority_check CHECK (((priority >= 0) AND (priority <= 3))),
+    CONSTRAINT jobs_progress_check CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT jobs_queue_check CHECK ((queue <> ''::text)),
+    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['available'::text, 'scheduled'::text, 'running'::text, 'retryable'::text]))),
+    CONSTRAINT jobs_worker_check CHECK (((state = 'running'::text) = (worker_id IS NOT NULL)))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.02');
+
+COMMENT ON COLUMN public.jobs.queue IS 'the pool of slots that the job runs in';
+
+COMMENT ON COLUMN public.jobs.key IS 'at most one job of a kind and key is not final; null: any number';
+
+COMMENT ON COLUMN public.jobs.priority IS '0 interactive, 1 normal, 2 background, 3 idle; lower runs first';
+
+COMMENT ON COLUMN public.jobs.attempt IS 'claims that count: snoozed and interrupted ones are given back';
+
+COMMENT ON COLUMN public.jobs.worker_id IS 'who runs it; that process holds the advisory lock of this number while it lives';
+
+COMMENT ON COLUMN public.jobs.errors IS 'the last 20 failed attempts: attempt, at, code, message';
+
+COMMENT ON COLUMN public.jobs.progress IS 'share of the work that is done, from 0 to 1';
+
+CREATE VIEW public.all_jobs AS
+ SELECT jobs.id,
+    jobs.kind,
+    jobs.queue,
+    jobs.key,
+    jobs.args,
+    jobs.state,
+    jobs.priority,
+    jobs.attempt,
+    jobs.max_attempts,
+    jobs.run_at,
+    jobs.owner_id,
+    jobs.created_at,
+    jobs.claimed_at,
+    NULL::timestamp with time zone AS finished_at,
+    NULL::jsonb AS result,
+    jobs.errors,
+    jobs.progress,
+    jobs.progress_message,
+    (jobs.cancel_requested_at IS NOT NULL) AS cancel_requested
+   FROM public.jobs
+UNION ALL
+ SELECT finished_jobs.id,
+    finished_jobs.kind,
+    finished_jobs.queue,
+    finished_jobs.key,
+    finished_jobs.args,
+    finished_jobs.state,
+    finished_jobs.priority,
+    finished_jobs.attempt,
+    finished_jobs.max_attempts,
+    finished_jobs.run_at,
+    finished_jobs.owner_id,
+    finished_jobs.created_at,
+    finished_jobs.claimed_at,
+    finished_jobs.finished_at,
+    finished_jobs.result,
+    finished_jobs.errors,
+    NULL::real AS progress,
+    NULL::text AS progress_message,
+    false AS cancel_requested
+   FROM public.finished_jobs;
+
+COMMENT ON VIEW public.all_jobs IS 'what people see: a state that only one of the tables can have is looked for in that one';
 
 CREATE TABLE public.asset_tags (
     asset_id uuid NOT NULL,
@@ -110,50 +231,39 @@ CREATE TABLE public.file_records (
 
 COMMENT ON TABLE public.file_records IS 'what stat said of a file when it was last looked at; reconcile compares against it';
 
-CREATE TABLE public.jobs (
-    id bigint NOT NULL,
-    kind text NOT NULL,
-    queue text NOT NULL,
-    key text,
-    args jsonb NOT NULL,
-    state text NOT NULL,
-    priority smallint DEFAULT 0 NOT NULL,
-    attempt smallint DEFAULT 0 NOT NULL,
-    max_attempts smallint NOT NULL,
-    run_at timestamp with time zone DEFAULT now() NOT NULL,
-    owner_id uuid,
-    worker_id integer,
-    claimed_at timestamp with time zone,
-    heartbeat_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone,
-    result jsonb,
-    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
-    CONSTRAINT jobs_attempt_check CHECK (((attempt >= 0) AND (attempt <= max_attempts))),
-    CONSTRAINT jobs_attempt_left_check CHECK (((state <> ALL (ARRAY['available'::text, 'scheduled'::text, 'retryable'::text])) OR (attempt < max_attempts))),
-    CONSTRAINT jobs_errors_check CHECK ((jsonb_typeof(errors) = 'array'::text)),
-    CONSTRAINT jobs_finished_check CHECK (((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'discarded'::text])) = (finished_at IS NOT NULL))),
-    CONSTRAINT jobs_heartbeat_check CHECK ((((state = 'running'::text) = (heartbeat_at IS NOT NULL)) AND ((state <> 'running'::text) OR (claimed_at IS NOT NULL)))),
-    CONSTRAINT jobs_kind_check CHECK ((kind <> ''::text)),
-    CONSTRAINT jobs_max_attempts_check CHECK ((max_attempts >= 1)),
-    CONSTRAINT jobs_queue_check CHECK ((queue <> ''::text)),
-    CONSTRAINT jobs_result_check CHECK (((result IS NULL) OR (state = 'completed'::text))),
-    CONSTRAINT jobs_state_check CHECK ((state = ANY (ARRAY['available'::text, 'scheduled'::text, 'running'::text, 'retryable'::text, 'completed'::text, 'cancelled'::text, 'discarded'::text]))),
-    CONSTRAINT jobs_worker_check CHECK (((state = 'running'::text) = (worker_id IS NOT NULL)))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_insert_scale_factor='0.05', autovacuum_analyze_scale_factor='0.02');
+CREATE TABLE public.job_queues (
+    name text NOT NULL,
+    paused_at timestamp with time zone DEFAULT now() NOT NULL
+);
 
-COMMENT ON COLUMN public.jobs.queue IS 'the pool of slots that the job runs in';
+COMMENT ON TABLE public.job_queues IS 'queues that are paused: nothing of them is claimed';
 
-COMMENT ON COLUMN public.jobs.key IS 'at most one job of a kind and key is not final; null: any number';
+CREATE TABLE public.job_schedules (
+    name text NOT NULL,
+    expression text NOT NULL,
+    next_run_at timestamp with time zone NOT NULL,
+    last_run_at timestamp with time zone
+);
 
-COMMENT ON COLUMN public.jobs.priority IS 'lower runs first';
+COMMENT ON TABLE public.job_schedules IS 'when each periodic job is due next: the row that lets only one process enqueue it';
 
-COMMENT ON COLUMN public.jobs.attempt IS 'claims that count: snoozed and interrupted ones are given back';
+CREATE VIEW public.job_sessions AS
+ SELECT
+        CASE locks.classid
+            WHEN 1819635049 THEN 'worker'::text
+            ELSE 'leader'::text
+        END AS role,
+    (locks.objid)::bigint AS worker_id,
+    locks.pid,
+    activity.application_name AS name,
+    activity.state_change AS seen_at
+   FROM (pg_locks locks
+     JOIN pg_stat_activity activity ON ((activity.pid = locks.pid)))
+  WHERE ((locks.locktype = 'advisory'::text) AND locks.granted AND (locks.database = ( SELECT pg_database.oid
+           FROM pg_database
+          WHERE (pg_database.datname = current_database()))) AND (locks.classid = ANY (ARRAY[(1819635049)::oid, (1819635050)::oid])) AND (locks.objsubid = 2));
 
-COMMENT ON COLUMN public.jobs.worker_id IS 'who runs it; that process holds the advisory lock of this number while it lives';
-
-COMMENT ON COLUMN public.jobs.errors IS 'the last 20 failed attempts: attempt, at, code, message';
+COMMENT ON VIEW public.job_sessions IS 'seen_at is when the session last did something; null where the role may not see it';
 
 ALTER TABLE public.jobs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.jobs_id_seq
@@ -278,6 +388,15 @@ ALTER TABLE ONLY public.embeddings
 ALTER TABLE ONLY public.file_records
     ADD CONSTRAINT file_records_pkey PRIMARY KEY (repository_id, path);
 
+ALTER TABLE ONLY public.finished_jobs
+    ADD CONSTRAINT finished_jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.job_queues
+    ADD CONSTRAINT job_queues_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY public.job_schedules
+    ADD CONSTRAINT job_schedules_pkey PRIMARY KEY (name);
+
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
 
@@ -329,13 +448,21 @@ CREATE INDEX assets_kind_created_idx ON public.assets USING btree (owner_id, kin
 
 CREATE INDEX file_records_inode_idx ON public.file_records USING btree (device, inode);
 
+CREATE INDEX finished_jobs_completed_idx ON public.finished_jobs USING btree (finished_at, id) WHERE (state = 'completed'::text);
+
+CREATE INDEX finished_jobs_failed_id_idx ON public.finished_jobs USING btree (id) WHERE (state <> 'completed'::text);
+
+CREATE INDEX finished_jobs_failed_idx ON public.finished_jobs USING btree (finished_at, id) WHERE (state <> 'completed'::text);
+
+CREATE INDEX finished_jobs_owner_idx ON public.finished_jobs USING btree (owner_id, id) WHERE (owner_id IS NOT NULL);
+
 CREATE INDEX jobs_claim_idx ON public.jobs USING btree (queue, priority, run_at, id) WHERE (state = 'available'::text);
 
 CREATE INDEX jobs_due_idx ON public.jobs USING btree (run_at) WHERE (state = ANY (ARRAY['scheduled'::text, 'retryable'::text]));
 
-CREATE INDEX jobs_finished_idx ON public.jobs USING btree (finished_at) WHERE (finished_at IS NOT NULL);
+CREATE UNIQUE INDEX jobs_key_key ON public.jobs USING btree (kind, key) WHERE (key IS NOT NULL);
 
-CREATE UNIQUE INDEX jobs_key_key ON public.jobs USING btree (kind, key) WHERE ((key IS NOT NULL) AND (state = ANY (ARRAY['available'::text, 'scheduled'::text, 'running'::text, 'retryable'::text])));
+CREATE INDEX jobs_owner_idx ON public.jobs USING btree (owner_id, id) WHERE (owner_id IS NOT NULL);
 
 CREATE INDEX jobs_running_idx ON public.jobs USING btree (worker_id) WHERE (state = 'running'::text);
 

@@ -15,7 +15,8 @@ from lumilio.api.schemas import Health, HealthCheck
 from lumilio.catalog import repositories
 from lumilio.errors import LumilioError, NotFound
 from lumilio.migrate import pending_migrations
-from lumilio.queue import store
+from lumilio.queue import control
+from lumilio.queue.maintenance import show_depths
 from lumilio.storage.repository import Repository
 from lumilio.tools.exiftool import INSTALL
 
@@ -155,10 +156,7 @@ def _first_fault(attached: Sequence[Repository], reserve_mb: int) -> str | None:
 async def expose_metrics(request: web.Request) -> web.Response:
     """Prometheus text format."""
     async with context_of(request).library.db.session() as session:
-        depths = await store.depths(session)
-    metrics.QUEUE_DEPTH.clear()
-    for (queue, state), jobs in depths.items():
-        metrics.QUEUE_DEPTH.labels(queue, state).set(jobs)
+        show_depths(await control.depths(session))
     return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

@@ -1,6 +1,7 @@
 """The job kinds of Lumilio: one line here, one file beside."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lumilio.config import Config
@@ -12,11 +13,15 @@ from lumilio.jobs.render_asset import RenderAsset, Renderer
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.jobs.sweep_staging import SweepStaging
 from lumilio.queue.kinds import JobKind
-from lumilio.queue.store import Job
+from lumilio.queue.periodic import PeriodicJob
+from lumilio.queue.store import Job, JobSpec
 from lumilio.tools.exiftool import ExifTool
 
 LONGEST_STORE = 4 * 3600.0
 """Seconds: a 50 GB file copied where there are no hard links, at 5 MB/s. Every wait inside has its own, shorter end."""
+
+PHOTO_MEMORY_MB = 80
+"""A decoder child at its largest (57 MiB over photos of 8 to 26 MP, docs/benchmarks.md) and its share of the daemon."""
 
 
 def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple[JobKind[Any], ...]:
@@ -27,9 +32,10 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple
     sweep = SweepStaging(library=library)
     return (
         JobKind(name=process_asset.KIND, queue=process_asset.QUEUE, args=process_asset.Args,
-                work=process.work, max_attempts=process_asset.MAX_ATTEMPTS, timeout=LONGEST_STORE),
+                work=process.work, max_attempts=process_asset.MAX_ATTEMPTS, timeout=LONGEST_STORE,
+                memory_mb=PHOTO_MEMORY_MB),
         JobKind(name=render_asset.KIND, queue=render_asset.QUEUE, args=render_asset.Args,
-                work=rendering.work, max_attempts=3, timeout=600),
+                work=rendering.work, max_attempts=3, timeout=600, memory_mb=PHOTO_MEMORY_MB),
         JobKind(name=settle_trash.KIND, queue=settle_trash.QUEUE, args=settle_trash.Args,
                 work=trash.work, max_attempts=10, timeout=600),
         JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args,
@@ -43,6 +49,19 @@ def queue_slots(config: Config, processors: int) -> Mapping[str, int]:
     return {process_asset.QUEUE: chosen, settle_trash.QUEUE: 2}
 
 
+def periodic_jobs(config: Config, library: Library) -> tuple[PeriodicJob, ...]:
+    """What the clock enqueues, in whichever process leads; the names are the keys of ``[schedule]``."""
+    orphans = timedelta(hours=config.ingest.orphan_hours)
+    specs: Mapping[str, Callable[[], Sequence[JobSpec]]] = {
+        "sweep_staging": lambda: sweep_staging.specs(library, older_than=datetime.now(UTC) - orphans),
+    }
+    return tuple(
+        PeriodicJob(name=name, expression=expression, specs=specs[name])
+        for name, expression in config.schedule.model_dump().items()
+        if expression
+    )
+
+
 async def show_given_up(tx: Tx, job: Job) -> None:
-    """Hook of the queue: what a discarded job leaves for people to see."""
+    """Hook of the queue: what a discarded or cancelled job leaves for people to see."""
     await process_asset.show_given_up(tx, job)

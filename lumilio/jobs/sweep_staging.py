@@ -1,8 +1,9 @@
 """Clear away what interrupted work left in staging and temp. Files of live jobs stay."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
@@ -35,6 +36,11 @@ def spec(args: Args) -> JobSpec:
     """A sweep that a crash interrupted runs again, but does not stand for one that looks at newer files."""
     key = f"{args.repository_id}:{args.older_than.isoformat()}"
     return JobSpec(kind=KIND, queue=QUEUE, args=args, key=key, max_attempts=3)
+
+
+def specs(library: Library, *, older_than: datetime) -> Sequence[JobSpec]:
+    """A sweep of every repository that is attached here."""
+    return [spec(Args(repository_id=known_id, older_than=older_than)) for known_id in library.repositories]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

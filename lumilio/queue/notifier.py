@@ -1,39 +1,63 @@
-"""Wake-ups between processes by LISTEN and NOTIFY, and the advisory lock by which others see that this one lives.
+"""One connection for what a worker hears and shows: LISTEN and NOTIFY, its sign of life, and the leader's lock.
+
+The locks are those of the session: they show others that this worker lives, and which one leads. A session that says
+nothing for long belongs to a worker that froze; so it is asked for an answer every heartbeat, which writes nothing.
 
 A NOTIFY inside the enqueuing transaction would make all of them commit one after the other, so it is sent after the
-commit, from here, many queues at a time. What gets lost on the way is found by the producers' poll.
+commit, from here, many at a time. What gets lost on the way is found by the producers' poll and the heartbeat.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Collection, Mapping
 
+from lumilio import metrics
 from lumilio.db import Database, Listener
 from lumilio.errors import DatabaseUnavailable
 from lumilio.log import get_log
+from lumilio.model import JobId
 from lumilio.queue.outage import Outage
 
 CHANNEL = "lumilio_jobs"
-_PING_INTERVAL = 10.0
 _PING_TIMEOUT = 5.0
 _LOCK_RETRY = 0.5
+_WAKE = "wake"
+_CANCEL = "cancel"
+_MOST_IDS = 300
+"""Job ids in one notification, whose payload ends at 8,000 bytes."""
 
 log = get_log()
 
 
 class Notifier:
-    """One connection of its own. ``registered`` is set once this worker's lock was held for the first time."""
+    """``registered`` is set once this worker's lock was held for the first time; ``leading`` while it leads.
+
+    ``heartbeat`` and ``debounce`` are seconds; ``wakes`` and ``cancel`` are called for what is to be looked at here.
+    """
 
     def __init__(
-        self, *, db: Database, worker_id: int, debounce: float, wakes: Mapping[str, Callable[[], None]]
+        self,
+        *,
+        db: Database,
+        worker_id: int,
+        heartbeat: float,
+        debounce: float,
+        wakes: Mapping[str, Callable[[], None]],
+        cancel: Callable[[Collection[JobId]], None],
     ) -> None:
         self.name = "queue notifier"
         self.registered = asyncio.Event()
+        self.leading = asyncio.Event()
+        self.sessions = 0
         self._db = db
         self._worker_id = worker_id
+        self._heartbeat = heartbeat
         self._debounce = debounce
         self._wakes = wakes
+        self._cancel = cancel
         self._connected = False
         self._pending: set[str] = set()
+        self._cancelled: set[JobId] = set()
         self._attention = asyncio.Event()
         self._lock_held = False
         self._outage = Outage(self.name)
@@ -49,6 +73,12 @@ class Notifier:
         self._pending.add(queue)
         self._attention.set()
 
+    def announce_cancel(self, job_ids: Collection[JobId]) -> None:
+        """The wish to cancel these running jobs was committed: stop them here at once, and elsewhere soon."""
+        self._cancel(job_ids)
+        self._cancelled.update(job_ids)
+        self._attention.set()
+
     def wake(self, queue: str) -> None:
         """Wake the producer of this queue in this process, if there is one."""
         wake = self._wakes.get(queue)
@@ -57,10 +87,12 @@ class Notifier:
 
     async def run(self) -> None:
         """Listen, and connect again whenever the connection is lost, until cancelled."""
+        name = f"lumilio worker on {socket.gethostname()}"[:63]
         while True:
             try:
-                async with self._db.listener() as listener:
+                async with self._db.listener(name) as listener:
                     await listener.listen(CHANNEL, self._receive)
+                    self.sessions += 1
                     await self._serve(listener)
             except DatabaseUnavailable as exc:
                 await asyncio.sleep(self._outage.begins(exc))
@@ -69,12 +101,13 @@ class Notifier:
         self._lock_held = False
         closed = asyncio.create_task(listener.closed.wait(), name="queue listener closed")
         try:
-            self._connected = True
+            self._show(connected=True)
             while not listener.closed.is_set():
                 await self._register(listener)
+                await self._elect(listener)
                 self._outage.ends()
                 await self._send(listener)
-                pause = _PING_INTERVAL if self._lock_held else _LOCK_RETRY
+                pause = self._heartbeat if self._lock_held else _LOCK_RETRY
                 attention = asyncio.create_task(self._attention.wait(), name="queue announcements")
                 try:
                     await asyncio.wait({closed, attention}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -83,9 +116,14 @@ class Notifier:
                 if not self._attention.is_set():
                     await listener.ping(_PING_TIMEOUT)
         finally:
-            self._connected = False
+            self._show(connected=False)
+            self.leading.clear()
             closed.cancel()
         raise DatabaseUnavailable("the connection that listens for jobs was closed")
+
+    def _show(self, *, connected: bool) -> None:
+        self._connected = connected
+        metrics.LISTENER_CONNECTED.set(connected)
 
     async def _register(self, listener: Listener) -> None:
         if self._lock_held:
@@ -97,17 +135,35 @@ class Notifier:
             for queue in self._wakes:  # what was announced while nobody listened
                 self.wake(queue)
 
-    async def _send(self, listener: Listener) -> None:
-        if not self._pending:
-            self._attention.clear()
+    async def _elect(self, listener: Listener) -> None:
+        if self.leading.is_set() or not self._lock_held:
             return
-        queues, self._pending = self._pending, set()
+        row = await listener.session.row("jobs.lead", 3 * self._heartbeat)
+        if row is not None and row["deposed"]:
+            log.warning("queue.leader_deposed", count=row["deposed"])
+        if row is not None and row["leading"]:
+            log.info("queue.leader_elected", worker_id=self._worker_id)
+            self.leading.set()
+
+    async def _send(self, listener: Listener) -> None:
         self._attention.clear()
-        await listener.session.value("jobs.notify", f"{self._worker_id} {' '.join(sorted(queues))}")
+        if self._pending:
+            queues, self._pending = self._pending, set()
+            await self._notify(listener, _WAKE, sorted(queues))
+        while self._cancelled:
+            ids = [self._cancelled.pop() for _ in range(min(_MOST_IDS, len(self._cancelled)))]
+            await self._notify(listener, _CANCEL, [str(job_id) for job_id in ids])
+
+    async def _notify(self, listener: Listener, verb: str, words: Collection[str]) -> None:
+        await listener.session.value("jobs.notify", f"{verb} {self._worker_id} {' '.join(words)}")
         await asyncio.sleep(self._debounce)
 
     def _receive(self, payload: str) -> None:
-        sender, *queues = payload.split(" ")
-        if sender != str(self._worker_id):
-            for queue in queues:
+        verb, sender, *words = payload.split(" ")
+        if sender == str(self._worker_id):
+            return
+        if verb == _WAKE:
+            for queue in words:
                 self.wake(queue)
+        elif verb == _CANCEL:
+            self._cancel({JobId(int(word)) for word in words if word.isdigit()})

@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import assert_never
 
-from lumilio.errors import JobDiscarded, JobSnoozed, LumilioError
+from lumilio.errors import JobCancelled, JobDiscarded, JobSnoozed, LumilioError
 from lumilio.log import printable
 
 DEFAULT_MAX_ATTEMPTS = 5
@@ -15,12 +15,26 @@ WORKER_DIED = "queue.worker_died"
 """Error code of an attempt whose process died or froze."""
 DISCARDED = "queue.discarded"
 """Error code of a discard that no LumilioError caused."""
+CANCELLED = "queue.cancelled"
+"""Error code of an attempt that ended because somebody, or the work itself, cancelled the job."""
 
 _MESSAGE_CHARACTERS = 2000
 
 
+class Priority(IntEnum):
+    """Which of the waiting jobs of a queue runs first: somebody waits for it, the rule, later will do, nobody waits.
+
+    Few and fixed, because a claim remembers for each how far it has come.
+    """
+
+    INTERACTIVE = 0
+    NORMAL = 1
+    BACKGROUND = 2
+    IDLE = 3
+
+
 class JobState(StrEnum):
-    """Where a job stands; the words of ``jobs.state``."""
+    """Where a job stands; the words of ``jobs.state`` and ``finished_jobs.state``."""
 
     AVAILABLE = "available"
     SCHEDULED = "scheduled"
@@ -74,9 +88,19 @@ class Ending:
     result: str | None = None
 
 
+_COMPLETED = Ending(state=JobState.COMPLETED)
+INTERRUPTED = Ending(state=JobState.AVAILABLE, counted=False)
+"""The attempt goes back as if it had not been claimed."""
+
+
 def completed(result: Mapping[str, object] | None) -> Ending:
     """The work succeeded. Raises TypeError or ValueError for a result that JSON cannot carry."""
-    return Ending(state=JobState.COMPLETED, result=None if result is None else _storable_json(result))
+    return _COMPLETED if result is None else Ending(state=JobState.COMPLETED, result=_storable_json(result))
+
+
+def cancelled(reason: str) -> Ending:
+    """Somebody wanted the job no more."""
+    return Ending(state=JobState.CANCELLED, code=CANCELLED, message=_storable_message(JobCancelled(reason)))
 
 
 def failed(exc: BaseException, *, attempt: int, max_attempts: int, backoff: Backoff, chance: float) -> Ending:
@@ -85,6 +109,8 @@ def failed(exc: BaseException, *, attempt: int, max_attempts: int, backoff: Back
     match exc:
         case JobSnoozed():
             return Ending(state=JobState.SCHEDULED, delay=max(exc.delay.total_seconds(), 0), counted=False)
+        case JobCancelled():
+            return cancelled(str(exc))
         case JobDiscarded():
             cause = exc.__cause__
             code = cause.code if isinstance(cause, LumilioError) else DISCARDED
@@ -109,7 +135,7 @@ def _innermost(exc: BaseException) -> BaseException:
 
 
 def _storable_message(exc: BaseException) -> str:
-    text = str(exc) if isinstance(exc, LumilioError | JobDiscarded) else f"{type(exc).__name__}: {exc}"
+    text = str(exc) if isinstance(exc, LumilioError | JobDiscarded | JobCancelled) else f"{type(exc).__name__}: {exc}"
     return printable(text)[:_MESSAGE_CHARACTERS].encode(errors="replace").decode()
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lumilio.db import Row, Tx
 from lumilio.errors import DatabaseUnavailable, JobArgsInvalid
 from lumilio.model import JobId
-from lumilio.queue.policy import DEFAULT_MAX_ATTEMPTS, JobState
+from lumilio.queue.policy import DEFAULT_MAX_ATTEMPTS, JobState, Priority
 
 _ROUNDS = 20
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
@@ -22,14 +22,14 @@ _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 class JobSpec:
     """A job to be. ``key``: at most one job of this kind and key is not final; None: any number.
 
-    ``priority``: lower runs first. ``run_at``: aware; None is at once.
+    ``run_at``: aware; None is at once.
     """
 
     kind: str
     queue: str
     args: BaseModel
     key: str | None = None
-    priority: int = 0
+    priority: Priority = Priority.NORMAL
     run_at: datetime | None = None
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     owner_id: UUID | None = None
@@ -59,7 +59,7 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A row of ``jobs``."""
+    """A row of ``jobs`` or ``finished_jobs``. ``progress`` is a share from 0 to 1 that the work reported, or None."""
 
     id: JobId
     kind: str
@@ -67,7 +67,7 @@ class Job:
     key: str | None
     args: Mapping[str, object]
     state: JobState
-    priority: int
+    priority: Priority
     attempt: int
     max_attempts: int
     run_at: datetime
@@ -77,12 +77,16 @@ class Job:
     finished_at: datetime | None
     result: Mapping[str, object] | None
     errors: tuple[JobError, ...]
+    progress: float | None
+    progress_message: str | None
+    cancel_requested: bool
 
 
 def job_from_row(row: Row) -> Job:
-    """A job from all the columns that ``jobs.by_ids`` names."""
+    """A job from all the columns of ``all_jobs``."""
     fields: dict[str, Any] = dict(row)
     fields["state"] = JobState(fields["state"])
+    fields["priority"] = Priority(fields["priority"])
     fields["errors"] = tuple(JobError(**error) for error in fields["errors"])
     return Job(**fields)
 
@@ -135,11 +139,6 @@ async def live_ids(tx: Tx, kind: str, keys: Sequence[str]) -> Mapping[str, JobId
     """Which of the keys have a job of this kind that is not final, and its id."""
     rows = await tx.rows("jobs.live_ids", [kind] * len(keys), keys)
     return {keys[row["position"] - 1]: JobId(row["id"]) for row in rows}
-
-
-async def depths(tx: Tx) -> Mapping[tuple[str, JobState], int]:
-    """How many jobs are not final, by queue and state; what is zero is absent."""
-    return {(row["queue"], JobState(row["state"])): row["jobs"] for row in await tx.rows("jobs.depths")}
 
 
 def _columns(specs: Sequence[JobSpec]) -> tuple[list[object], ...]:

@@ -91,7 +91,7 @@ async def rows_of(daemon: RunningDaemon) -> AsyncIterator["asyncpg.Connection[An
 
 
 SWEPT = """SELECT EXISTS (
-    SELECT FROM jobs WHERE kind = 'sweep_staging' AND created_at >= to_timestamp($1) AND finished_at IS NOT NULL
+    SELECT FROM finished_jobs WHERE kind = 'sweep_staging' AND created_at >= to_timestamp($1)
 )"""
 """Whether the daemon that started then has looked at staging."""
 
@@ -114,7 +114,7 @@ async def settled(daemon: RunningDaemon, *, seconds: float = PATIENCE, hasten: b
 async def job_states(daemon: RunningDaemon) -> dict[str, int]:
     """How many uploads are in which state of their job."""
     async with rows_of(daemon) as rows:
-        found = await rows.fetch("SELECT state, count(*) FROM jobs WHERE kind = 'process_asset' GROUP BY state")
+        found = await rows.fetch("SELECT state, count(*) FROM all_jobs WHERE kind = 'process_asset' GROUP BY state")
     return dict(found)
 
 
@@ -165,7 +165,7 @@ async def assert_whole(daemon: RunningDaemon, files: Iterable[bytes], *, optiona
         assets = await rows.fetch("SELECT id, encode(content_hash, 'hex') AS hash, state FROM assets")
         places = await rows.fetch("SELECT asset_id, path, state FROM locations")
         jobs = await rows.fetch(
-            "SELECT kind, state, errors, args FROM jobs WHERE state <> 'completed'"
+            "SELECT kind, state, errors, args FROM all_jobs WHERE state <> 'completed'"
             " AND NOT (kind = 'sweep_staging' AND state = 'discarded')"  # the next start makes another
         )
     assert not jobs, [dict(job) for job in jobs]

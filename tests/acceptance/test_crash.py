@@ -189,7 +189,7 @@ async def test_a_decoder_killed_at_work_costs_one_attempt(daemon: RunningDaemon)
         task = await finished(client, answer["task_id"])
         assert (task["state"], task["attempt"]) == ("completed", 2)
         async with rows_of(daemon) as rows:
-            errors = await rows.fetchval("SELECT errors FROM jobs WHERE id = $1", int(answer["task_id"]))
+            errors = await rows.fetchval("SELECT errors FROM all_jobs WHERE id = $1", int(answer["task_id"]))
         assert "tool.decoder_crashed" in errors
         assert "SIGKILL" in errors
 

@@ -238,7 +238,7 @@ def _assert_told(asset: Mapping[str, Any]) -> None:
 async def _assert_unharmed(daemon: RunningDaemon) -> None:
     """No job tried too often, no child dead and unburied, nothing written that should not be."""
     async with rows_of(daemon) as rows:
-        jobs = await rows.fetch("SELECT state, attempt, errors FROM jobs WHERE kind = 'process_asset'")
+        jobs = await rows.fetch("SELECT state, attempt, errors FROM all_jobs WHERE kind = 'process_asset'")
     assert {job["state"] for job in jobs} == {"completed"}
     assert max(job["attempt"] for job in jobs) <= 3
     assert daemon.process.poll() is None

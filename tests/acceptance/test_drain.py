@@ -56,7 +56,7 @@ async def _assert_drained(daemon: RunningDaemon, acknowledged: Mapping[str, byte
     """Nothing runs, no attempt was burned and no error recorded; returns how many jobs are left to do."""
     assert not (daemon.data_dir / "daemon.json").exists()
     async with rows_at_rest(daemon) as rows:
-        jobs = await rows.fetch("SELECT state, attempt, errors, args ->> 'upload_id' AS upload FROM jobs")
+        jobs = await rows.fetch("SELECT state, attempt, errors, args ->> 'upload_id' AS upload FROM all_jobs")
         live = [job for job in jobs if job["state"] in LIVE]
         uploads = [job for job in jobs if job["upload"]]
     assert {(job["state"], job["attempt"]) for job in live} <= {("available", 0)}

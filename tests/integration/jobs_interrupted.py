@@ -134,9 +134,13 @@ class Workshop:
         )
 
 
+def _ignore(_job_id: JobId, _attempt: int, _fraction: float | None, _message: str | None) -> None:
+    """Nobody looks at the progress."""
+
+
 def attempt(number: int = 1) -> JobContext:
     """An attempt of a job whose row does not matter."""
-    return JobContext(job_id=JobId(1), attempt=number, max_attempts=MAX_ATTEMPTS, owner_id=None)
+    return JobContext(job_id=JobId(1), attempt=number, max_attempts=MAX_ATTEMPTS, owner_id=None, report=_ignore)
 
 
 async def _process_and_die(address: DatabaseAddress, root: Path, owner: str, args: Args, step: int) -> None:

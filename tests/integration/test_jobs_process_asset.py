@@ -22,6 +22,7 @@ from lumilio.jobs.process_asset import TOOL_ATTEMPTS, Args, show_given_up, spec
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.model import AssetId, ContentHash, ProcessingState, Role, UploadId
 from lumilio.queue import store
+from lumilio.queue.control import depths
 from lumilio.queue.policy import JobState
 from lumilio.storage import staging
 from lumilio.storage.creation import create_repository
@@ -363,8 +364,8 @@ async def test_what_repairs_a_trashed_asset_goes_to_the_trash(workshop: Workshop
     assert duplicate_of is None
     assert await _process(workshop, again) == asset_id
     async with workshop.db.session() as session:
-        depths = await store.depths(session)
-    assert depths[settle_trash.QUEUE, JobState.AVAILABLE] == 1
+        found = await depths(session)
+    assert found[settle_trash.QUEUE, JobState.AVAILABLE].jobs == 1
     await settling.work(attempt(), settle_trash.Args(asset_id=asset_id))
     root = workshop.repository.root
     assert [path for path in (root / "inbox").rglob("*") if path.is_file()] == []

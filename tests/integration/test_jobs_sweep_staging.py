@@ -37,6 +37,15 @@ def _stage(repository: Repository) -> UUID:
     return upload_id
 
 
+GIVE_UP = """
+    WITH gone AS (DELETE FROM jobs WHERE id = (SELECT max(id) FROM jobs) RETURNING *)
+    INSERT INTO finished_jobs (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, created_at, errors
+    )
+    SELECT id, kind, queue, args, 'discarded', priority, attempt, max_attempts, run_at, created_at, errors FROM gone
+"""
+
+
 async def _enqueue(db: Database, repository: Repository, upload_id: UUID, *, state: str) -> None:
     args = process_asset.Args(
         upload_id=upload_id,
@@ -49,8 +58,7 @@ async def _enqueue(db: Database, repository: Repository, upload_id: UUID, *, sta
     async with db.transaction() as tx:
         await store.enqueue(tx, process_asset.spec(args))
         if state == "discarded":
-            ended = "UPDATE jobs SET state = 'discarded', finished_at = now() WHERE id = (SELECT max(id) FROM jobs)"
-            await tx.script(ended, what="the job is given up")
+            await tx.script(GIVE_UP, what="the job is given up")
 
 
 def _soon() -> datetime:

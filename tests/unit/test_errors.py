@@ -33,7 +33,7 @@ def test_the_drawing_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 def test_every_exception_of_the_module_is_in_the_tree_or_is_flow_control() -> None:
     defined = {found for _, found in inspect.getmembers(errors, inspect.isclass) if found.__module__ == errors.__name__}
-    assert defined - set(CLASSES) == {errors.JobSnoozed, errors.JobDiscarded}
+    assert defined - set(CLASSES) == {errors.JobSnoozed, errors.JobDiscarded, errors.JobCancelled}
 
 
 def test_codes_are_unique_and_well_formed() -> None:

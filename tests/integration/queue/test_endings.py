@@ -85,13 +85,13 @@ async def test_a_job_whose_attempts_are_used_up_is_discarded_and_told(database: 
     async def work(_context: JobContext, _args: Args) -> None:
         raise ValueError("defect")
 
-    async def on_discarded(_tx: Tx, job: Job) -> None:
+    async def on_given_up(_tx: Tx, job: Job) -> None:
         problems.append(job)
         told.set()
 
     kind = kind_of(work, max_attempts=2)
     job_id = await add_one(database, kind)
-    async with working(database, kind, on_discarded=on_discarded):
+    async with working(database, kind, on_given_up=on_given_up):
         await until(told)
     job = await job_of(database, job_id)
     assert problems == [job]
@@ -116,12 +116,12 @@ async def _discarded(database: Database, raised: Exception) -> Job:
     async def work(_context: JobContext, _args: Args) -> None:
         raise raised
 
-    async def on_discarded(_tx: Tx, _job: Job) -> None:
+    async def on_given_up(_tx: Tx, _job: Job) -> None:
         told.set()
 
     kind = kind_of(work)
     job_id = await add_one(database, kind)
-    async with working(database, kind, on_discarded=on_discarded):
+    async with working(database, kind, on_given_up=on_given_up):
         await until(told)
     job = await job_of(database, job_id)
     assert job.state is JobState.DISCARDED
@@ -137,13 +137,13 @@ async def test_the_hook_writes_in_the_transaction_of_the_discard(database: Datab
 
     kind, follow_up = kind_of(work), kind_of(work, name="follow up")
 
-    async def on_discarded(tx: Tx, job: Job) -> None:
+    async def on_given_up(tx: Tx, job: Job) -> None:
         if job.kind == "task":
             follow_ups.append(await enqueue(tx, follow_up.spec(Args())))
         told.set()
 
     await add_one(database, kind)
-    async with working(database, kind, follow_up, on_discarded=on_discarded):
+    async with working(database, kind, follow_up, on_given_up=on_given_up):
         await until(told)
     assert [answer.created for answer in follow_ups] == [True]
 
@@ -156,13 +156,13 @@ async def test_a_defect_in_the_hook_does_not_keep_the_job_running(database: Data
 
     kind = kind_of(work)
 
-    async def on_discarded(tx: Tx, _job: Job) -> None:
+    async def on_given_up(tx: Tx, _job: Job) -> None:
         await enqueue(tx, kind.spec(Args(), key="undone"))
         told.set()
         await tx.execute("jobs.heartbeat", "not a number", [])
 
     job_id = await add_one(database, kind)
-    async with working(database, kind, on_discarded=on_discarded):
+    async with working(database, kind, on_given_up=on_given_up):
         await until(told)
     assert (await job_of(database, job_id)).state is JobState.DISCARDED
     async with database.session() as session:
@@ -225,14 +225,14 @@ async def test_arguments_that_no_longer_fit_discard_the_job_without_showing_thei
     async def work(_context: JobContext, _args: Args) -> None:
         raise AssertionError
 
-    async def on_discarded(_tx: Tx, _job: Job) -> None:
+    async def on_given_up(_tx: Tx, _job: Job) -> None:
         told.set()
 
     kind = kind_of(work)
     job_id = await add_one(database, kind)
     async with database.session() as session:
         await session.script("""UPDATE jobs SET args = '{"n": "secret"}'""", what="args of another version")
-    async with working(database, kind, on_discarded=on_discarded):
+    async with working(database, kind, on_given_up=on_given_up):
         await until(told)
     job = await job_of(database, job_id)
     assert job.errors[0].code == "queue.args_invalid"
@@ -246,14 +246,22 @@ async def test_only_the_last_errors_are_kept(database: Database) -> None:
     async def work(_context: JobContext, _args: Args) -> None:
         raise OSError("again")
 
-    async def on_discarded(_tx: Tx, _job: Job) -> None:
+    async def on_given_up(_tx: Tx, _job: Job) -> None:
         told.set()
 
     kind = kind_of(work, max_attempts=25)
     job_id = await add_one(database, kind)
-    async with working(database, kind, on_discarded=on_discarded, poll=0.01):
+    async with working(database, kind, on_given_up=on_given_up, poll=0.01):
         await until(told)
     assert [error.attempt for error in (await job_of(database, job_id)).errors] == list(range(6, 26))
+
+
+RUNNING_TO_FINISHED = """
+    INSERT INTO finished_jobs (
+        id, kind, queue, args, state, priority, attempt, max_attempts, run_at, created_at, errors
+    )
+    SELECT id, kind, queue, args, state, priority, attempt, max_attempts, run_at, created_at, errors FROM jobs
+"""
 
 
 @pytest.mark.parametrize(
@@ -262,13 +270,15 @@ async def test_only_the_last_errors_are_kept(database: Database) -> None:
         "UPDATE jobs SET state = 'running'",
         "UPDATE jobs SET state = 'running', worker_id = 1, claimed_at = now()",
         "UPDATE jobs SET state = 'completed'",
+        "UPDATE jobs SET priority = 4",
+        "UPDATE jobs SET cancel_requested_at = now()",
+        "UPDATE jobs SET progress = 1.5",
+        RUNNING_TO_FINISHED,
         "UPDATE jobs SET state = 'nonsense'",
         "UPDATE jobs SET attempt = max_attempts",
         "UPDATE jobs SET attempt = -1",
         "UPDATE jobs SET max_attempts = 0",
         "UPDATE jobs SET worker_id = 1",
-        "UPDATE jobs SET finished_at = now()",
-        "UPDATE jobs SET result = '{}'",
         "UPDATE jobs SET errors = '{}'",
     ],
 )

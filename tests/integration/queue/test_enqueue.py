@@ -8,10 +8,11 @@ from pydantic import BaseModel
 
 from lumilio.db import Database, DatabaseAddress, Tx, open_database
 from lumilio.errors import JobArgsInvalid
+from lumilio.queue.control import JobFilter, cancel, depths
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import JobState
-from lumilio.queue.store import Enqueued, JobSpec, depths, enqueue, enqueue_many, get_job, get_jobs, live_job
-from tests.integration.queue.work import QUEUE, Args, job_of, kind_of, until, working
+from lumilio.queue.store import Enqueued, JobSpec, enqueue, enqueue_many, get_job, get_jobs, live_job
+from tests.integration.queue.work import QUEUE, Args, ignore, job_of, kind_of, until, working
 
 
 class Name(BaseModel):
@@ -44,7 +45,7 @@ async def test_a_race_for_one_key_from_20_connections_makes_one_job(database_add
             assert sum(answer.created for answer in answers) == 1
             assert len({answer.job_id for answer in answers}) == 1
             async with db.session() as session:
-                await session.script("UPDATE jobs SET state = 'cancelled', finished_at = now()", what="free the key")
+                await cancel(session, JobFilter(), on_given_up=ignore)
                 assert len(await get_jobs(session, [answers[0].job_id])) == 1, round_number
 
 
@@ -123,7 +124,10 @@ async def test_a_job_with_a_time_waits_for_it(database: Database) -> None:
         soon = await enqueue(tx, kind.spec(Args(n=1), run_at=now + timedelta(seconds=0.3)))
         past = await enqueue(tx, kind.spec(Args(n=2), run_at=now - timedelta(days=1)))
         far = await enqueue(tx, kind.spec(Args(n=3), run_at=now + timedelta(days=1)))
-        assert await depths(tx) == {(QUEUE, JobState.SCHEDULED): 2, (QUEUE, JobState.AVAILABLE): 1}
+        assert {place: depth.jobs for place, depth in (await depths(tx)).items()} == {
+            (QUEUE, JobState.SCHEDULED): 2,
+            (QUEUE, JobState.AVAILABLE): 1,
+        }
     async with working(database, kind):
         await until(ran)
     jobs = [await job_of(database, job.job_id) for job in (soon, past, far)]
@@ -148,11 +152,11 @@ async def test_arguments_that_cannot_be_stored_are_refused_by_name(tx: Tx) -> No
 async def test_finished_jobs_are_removed_after_their_retention_in_batches(database: Database) -> None:
     async with database.transaction() as tx:
         answers = await enqueue_many(tx, [kind_of(_nothing).spec(Args(n=n)) for n in range(10)])
-        await tx.script(
-            "UPDATE jobs SET state = 'completed', finished_at = now() - interval '8 days' WHERE args ->> 'n' < '5'",
-            what="finish some",
-        )
-    assert [await database.execute("jobs.remove_finished", 7 * 86400.0, 3) for _ in range(3)] == [3, 2, 0]
+        some = JobFilter(ids=tuple(answer.job_id for answer in answers[:5]))
+        await cancel(tx, some, on_given_up=ignore)
+        await tx.script("UPDATE finished_jobs SET finished_at = now() - interval '8 days'", what="days go by")
+    assert await database.execute("jobs.remove_completed", 7 * 86400.0, 3) == 0
+    assert [await database.execute("jobs.remove_failed", 7 * 86400.0, 3) for _ in range(3)] == [3, 2, 0]
     async with database.session() as session:
         assert set(await get_jobs(session, [answer.job_id for answer in answers])) == {
             answer.job_id for answer in answers[5:]

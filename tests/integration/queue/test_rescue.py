@@ -17,7 +17,19 @@ from lumilio.queue.claims import ClaimedJob, Ended
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import Ending, JobState
 from lumilio.queue.store import Job
-from tests.integration.queue.work import PATIENCE, QUEUE, Args, add, add_one, job_of, kind_of, until, working
+from tests.integration.queue.work import (
+    PATIENCE,
+    QUEUE,
+    Args,
+    add,
+    add_one,
+    claim,
+    complete,
+    job_of,
+    kind_of,
+    until,
+    working,
+)
 
 CHECKOUT = Path(__file__).parents[3]
 STRANGER = 77
@@ -91,7 +103,7 @@ async def test_a_job_that_kills_its_process_for_the_last_time_is_discarded_and_t
     async def work(_context: JobContext, _args: Args) -> None:
         raise AssertionError
 
-    async def on_discarded(_tx: Tx, job: Job) -> None:
+    async def on_given_up(_tx: Tx, job: Job) -> None:
         problems.append(job)
         told.set()
 
@@ -100,7 +112,7 @@ async def test_a_job_that_kills_its_process_for_the_last_time_is_discarded_and_t
         job_id = await add_one(db, kind)
         await said(process, 1)
         await kill(process)
-        async with working(db, kind, on_discarded=on_discarded):
+        async with working(db, kind, on_given_up=on_given_up):
             await until(told)
             async with db.session() as session:  # the hook runs inside the rescue: wait for its commit
                 await session.script("SELECT id FROM jobs FOR UPDATE", what="wait for the rescue")
@@ -132,15 +144,16 @@ async def test_jobs_of_a_living_worker_are_left_alone(database_address: Database
 
 async def _claimed_by_stranger(db: Database) -> ClaimedJob:
     async with db.session() as session:
-        answer = await claims.exchange(session, worker_id=STRANGER, queue=QUEUE, ended=[], slots=1)
-    return answer.claimed[0]
+        return (await claim(session, worker_id=STRANGER, slots=1))[0]
 
 
 async def _report(db: Database, job: ClaimedJob, state: JobState) -> bool:
-    end = Ended(job=job, ending=Ending(state=state, result='{"by": "stranger"}' if state.final else None))
+    done = state is JobState.COMPLETED
+    end = Ended(job, Ending(state=state, result='{"by": "stranger"}' if done else None))
     async with db.session() as session:
-        answer = await claims.exchange(session, worker_id=STRANGER, queue=QUEUE, ended=[end], slots=0)
-    return job.id in answer.acknowledged
+        if done:
+            return job.id in await complete(session, worker_id=STRANGER, ended=[end])
+        return job.id in await claims.settle(session, worker_id=STRANGER, ended=[end])
 
 
 async def test_a_late_worker_cannot_overwrite_a_rescued_job(database: Database) -> None:
@@ -184,7 +197,7 @@ async def test_a_frozen_worker_loses_its_jobs_although_its_connection_is_open(da
 
     kind = kind_of(work)
     job_id = await add_one(database, kind)
-    async with database.listener() as frozen:
+    async with database.listener("frozen") as frozen:
         assert await frozen.session.value("jobs.hold_worker_lock", STRANGER)
         await _claimed_by_stranger(database)
         async with working(database, kind, heartbeat=0.1, rescue_after=0.6):
@@ -226,9 +239,9 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_by_its_worker(databas
 
     jobs = await add(database, kind_of(work), 3)
     async with database.session() as session:
-        answer = await claims.exchange(session, worker_id=STRANGER, queue=QUEUE, ended=[], slots=2)
-        held = [answer.claimed[0].id]
-        assert await claims.release(session, worker_id=STRANGER, queue=QUEUE, held=held) == 1
-        assert await claims.heartbeat(session, worker_id=STRANGER, held=[job.job_id for job in jobs]) == 1
+        first, second = await claim(session, worker_id=STRANGER, slots=2)
+        released = await claims.release(session, worker_id=STRANGER, queue=QUEUE, held=[first.id])
+        assert released == {second.id: JobState.AVAILABLE}
+        assert await claims.mine(session, STRANGER) == {(first.id, 1): False}
     states = [(await job_of(database, job.job_id)).state for job in jobs]
     assert states == [JobState.RUNNING, JobState.AVAILABLE, JobState.AVAILABLE]

@@ -4,9 +4,9 @@ import asyncio
 
 from lumilio.db import Database
 from lumilio.errors import ToolTimedOut
+from lumilio.queue.control import depths
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import JobState
-from lumilio.queue.store import depths
 from tests.integration.queue.work import QUEUE, Args, add, add_one, job_of, kind_of, until, working
 
 

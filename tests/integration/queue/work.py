@@ -10,9 +10,12 @@ from pydantic import BaseModel
 
 from lumilio.db import Database, Tx
 from lumilio.model import JobId
+from lumilio.queue import claims
+from lumilio.queue.claims import ClaimedJob, Ended
 from lumilio.queue.kinds import JobContext, JobKind, QueueSettings
 from lumilio.queue.policy import Backoff
 from lumilio.queue.store import Enqueued, Job, enqueue_many, get_jobs
+from lumilio.queue.watermark import Watermark
 from lumilio.queue.worker import Worker
 
 QUEUE = "testing"
@@ -44,7 +47,7 @@ def kind_of(work: Work, *, name: str = "task", max_attempts: int = 3, timeout: f
 
 
 async def ignore(_tx: Tx, _job: Job) -> None:
-    """A discard hook that has nothing to write."""
+    """A hook that has nothing to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,14 +75,14 @@ async def working(
     db: Database,
     *kinds: JobKind[Any],
     slots: int = 5,
-    on_discarded: Callable[[Tx, Job], Awaitable[None]] = ignore,
+    on_given_up: Callable[[Tx, Job], Awaitable[None]] = ignore,
     poll: float = 0.05,
-    heartbeat: float = 10,
+    heartbeat: float = 5,
     rescue_after: float = 60,
 ) -> AsyncIterator[Running]:
     """Run a worker, and drain it at the end."""
     settings = QueueSettings(slots={QUEUE: slots}, poll=poll, heartbeat=heartbeat, rescue_after=rescue_after)
-    worker = Worker(db=db, kinds=kinds, settings=settings, on_discarded=on_discarded)
+    worker = Worker(db=db, kinds=kinds, settings=settings, on_given_up=on_given_up)
     stopping = asyncio.Event()
     running = Running(
         worker=worker, stopping=stopping, task=asyncio.create_task(worker.run(stopping), name="worker under test")
@@ -106,6 +109,19 @@ async def job_of(db: Database, job_id: JobId) -> Job:
     """A job that has to be there."""
     async with db.session() as session:
         return (await get_jobs(session, [job_id]))[job_id]
+
+
+async def claim(tx: Tx, *, worker_id: int, slots: int) -> Sequence[ClaimedJob]:
+    """Claim as some worker does, looking at everything."""
+    marks, _ = Watermark().marks(0)
+    answer = await claims.exchange(tx, worker_id=worker_id, queue=QUEUE, completed=[], slots=slots, marks=marks)
+    return answer.claimed
+
+
+async def complete(tx: Tx, *, worker_id: int, ended: Sequence[Ended]) -> frozenset[JobId]:
+    """Report completed jobs as some worker does; returns those that were acknowledged."""
+    answer = await claims.exchange(tx, worker_id=worker_id, queue=QUEUE, completed=ended, slots=0, marks=((), (), ()))
+    return answer.acknowledged
 
 
 async def until(event: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 
 from lumilio.errors import QueueError
 from lumilio.queue.kinds import JobContext, JobKind, QueueSettings, check_table
+from lumilio.queue.policy import Priority
 
 
 class Nothing(BaseModel):
@@ -15,13 +16,23 @@ async def _work(_context: JobContext, _args: Nothing) -> None:
     return
 
 
-def kind(name: str, *, queue: str = "photos", max_attempts: int = 3, timeout: float = 1) -> JobKind[Nothing]:
-    return JobKind(name=name, queue=queue, args=Nothing, work=_work, max_attempts=max_attempts, timeout=timeout)
+def kind(
+    name: str, *, queue: str = "photos", max_attempts: int = 3, timeout: float = 1, memory_mb: int = 0
+) -> JobKind[Nothing]:
+    return JobKind(
+        name=name,
+        queue=queue,
+        args=Nothing,
+        work=_work,
+        max_attempts=max_attempts,
+        timeout=timeout,
+        memory_mb=memory_mb,
+    )
 
 
 def test_a_sound_table_is_known_by_name() -> None:
     one, other = kind("one"), kind("other")
-    assert check_table([one, other], {"photos"}) == {"one": one, "other": other}
+    assert check_table([one, other], {"photos"}, 1000) == {"one": one, "other": other}
 
 
 @pytest.mark.parametrize(
@@ -31,15 +42,16 @@ def test_a_sound_table_is_known_by_name() -> None:
         ([kind("one", queue="videos")], r"unknown queue 'videos'; known: \['photos'\]"),
         ([kind("one", max_attempts=0)], "at least one attempt"),
         ([kind("one", timeout=0)], "time-out over 0 s"),
+        ([kind("one", memory_mb=1001)], "may need 1001 MB and queue.memory_mb is 1000"),
     ],
 )
 def test_a_faulty_table_is_refused(kinds: list[JobKind[Nothing]], told: str) -> None:
     with pytest.raises(QueueError, match=told):
-        check_table(kinds, {"photos"})
+        check_table(kinds, {"photos"}, 1000)
 
 
 def test_a_kind_passes_its_queue_and_attempts_on_to_its_jobs() -> None:
-    spec = kind("one", max_attempts=7).spec(Nothing(), key="k", priority=2)
+    spec = kind("one", max_attempts=7).spec(Nothing(), key="k", priority=Priority.BACKGROUND)
     assert (spec.kind, spec.queue, spec.max_attempts, spec.key, spec.priority) == ("one", "photos", 7, "k", 2)
 
 
