@@ -212,7 +212,7 @@ async def _build(config: Config, db: Database, resources: AsyncExitStack) -> Par
         signer=TokenSigner(first_start.token_key(directory)),
         passwords=passwords,
         throttle=LoginThrottle(config.auth.login_attempts_per_minute, time.monotonic),
-        queue_alive=lambda: worker.alive,
+        worker=worker,
     )
     return Parts(
         config=config, library=library, worker=worker, context=context, admin=admin, started_at=datetime.now(UTC)

@@ -14,6 +14,7 @@ from lumilio.api.throttle import LoginThrottle
 from lumilio.config import Config
 from lumilio.errors import MediaTypeUnsupported, NotFound, RequestError, Unauthenticated
 from lumilio.jobs.library import Library
+from lumilio.queue.worker import Worker
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.tokens import Caller, TokenSigner
 
@@ -34,14 +35,14 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The parts of the daemon that the API reaches. ``queue_alive`` tells whether the queue's loops turn."""
+    """The parts of the daemon that the API reaches."""
 
     config: Config
     library: Library
     signer: TokenSigner
     passwords: Passwords
     throttle: LoginThrottle
-    queue_alive: Callable[[], bool]
+    worker: Worker
 
 
 CONTEXT = web.AppKey("context", Context)

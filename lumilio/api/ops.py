@@ -102,7 +102,7 @@ def _fault(error: LumilioError | TimeoutError) -> str:
 
 
 async def _queue(context: Context) -> HealthCheck:
-    alive = context.queue_alive()
+    alive = context.worker.alive
     return HealthCheck(name="queue", ok=alive, detail="working" if alive else "the queue's listener is not connected")
 
 
