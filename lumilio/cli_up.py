@@ -80,7 +80,7 @@ def run_serve(args: argparse.Namespace) -> int:
 
 def run_migrate(args: argparse.Namespace) -> int:
     """Apply pending migrations and name them."""
-    from lumilio import daemon
+    from lumilio import assembly
     from lumilio.config import load_config
     from lumilio.log import configure_logging
     from lumilio.migrate import migrate
@@ -89,7 +89,7 @@ def run_migrate(args: argparse.Namespace) -> int:
     configure_logging(config.log.level, config.log.style)
 
     async def apply() -> None:
-        async with daemon.open_configured_database(config) as (db, _cluster):
+        async with assembly.open_configured_database(config) as (db, _cluster):
             applied = await migrate(db)
             for migration in applied:
                 print(f"applied {migration.name}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lumilio import daemon
+from lumilio import assembly, daemon
 from lumilio.config import Config
 from lumilio.db import Database, DatabaseAddress, open_database
 from lumilio.errors import LumilioError
@@ -101,7 +101,7 @@ async def _reachable_database(config: Config) -> AsyncIterator[Database]:
         async with open_database(address, pool_size=4) as db:
             yield db
     else:
-        async with daemon.open_configured_database(config) as (db, _cluster):
+        async with assembly.open_configured_database(config) as (db, _cluster):
             yield db
 
 

@@ -53,8 +53,9 @@ from lumilio.model import (
 )
 from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
+from lumilio.queue.policy import CANCELLED, JobState
 from lumilio.queue.store import Job, JobSpec
-from lumilio.storage import commit, staging
+from lumilio.storage import commit, quarantine, staging
 from lumilio.storage.commit import Committed
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
@@ -140,7 +141,10 @@ class ProcessAsset:
 
     async def _process(self, job: JobContext, args: Args) -> Outcome:
         repository = self.library.repository(RepositoryId(args.repository_id))
-        await staging.acknowledge(repository, UploadId(args.upload_id))
+        if not await staging.acknowledge(repository, UploadId(args.upload_id)):
+            await quarantine.take_back(
+                repository, UploadId(args.upload_id), content_hash=ContentHash(args.content_hash), size=args.size
+            )
         stored, lost = await self._stored(args)
         problem: Problem | None = None
         if stored is None:
@@ -153,7 +157,10 @@ class ProcessAsset:
         if stored is not None:
             asset_id = stored.id
         await staging.discard_upload(repository, UploadId(args.upload_id))
-        if stored is not None and stored.state is not ProcessingState.STORED:
+        if stored is not None and stored.state is ProcessingState.PROBLEM:  # given up before; somebody retries
+            async with self.library.db.session() as session:
+                await assets.clear_problem(session, asset_id, GIVEN_UP_STEP)
+        elif stored is not None and stored.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
         rendered = await render(self.library, self.renderer, asset_id, last_attempt=_is_last_for_tools(job))
         if stored is not None:  # an earlier attempt stored it, and may have met a problem
@@ -259,7 +266,7 @@ class ProcessAsset:
             raise StagedFileMissing("the staged file is gone; upload it again") from exc
         if size != args.size:
             reason = f"the staged file has {size} bytes instead of {args.size}"
-            await staging.quarantine(repository, UploadId(args.upload_id), reason)
+            await quarantine.quarantine(repository, UploadId(args.upload_id), reason)
             raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed; upload it again")
         exif: dict[str, object] = {}
         problem: Problem | None = None
@@ -279,7 +286,7 @@ class ProcessAsset:
         media_type = found or guess_by_name(args.file_name)
         if media_type is None:
             reason = f"{args.file_name!r} is neither photo, video nor audio"
-            await staging.quarantine(repository, UploadId(args.upload_id), reason)
+            await quarantine.quarantine(repository, UploadId(args.upload_id), reason)
             raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed")
         if found is None:
             reason = f"the content is not that of a {media_type.format} file" if args.size else "the file is empty"
@@ -331,6 +338,10 @@ def why_given_up(job: Job) -> Problem:
     Messages about storage and the database name the server's paths: those stay in the log and in the job.
     """
     last = job.errors[-1] if job.errors else None
+    if job.state is JobState.CANCELLED and (last is None or last.code != CANCELLED):
+        return Problem(
+            code=CANCELLED, step=GIVEN_UP_STEP, reason="cancelled before it ran; retry the job to process it"
+        )
     if last is None:
         return Problem(code=QueueError.code, step=GIVEN_UP_STEP, reason="given up")
     told = last.code.split(".")[0] in {"media", "tool", "queue"}

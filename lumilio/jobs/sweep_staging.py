@@ -15,7 +15,7 @@ from lumilio.log import get_log
 from lumilio.model import RepositoryId
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
-from lumilio.storage import staging
+from lumilio.storage import quarantine, staging
 
 KIND = "sweep_staging"
 QUEUE = "files"
@@ -74,5 +74,5 @@ class SweepStaging:
                 continue
             reason = GIVEN_UP if upload_id in given_up else UNKNOWN
             with suppress(StagedFileMissing):  # its job has just ended
-                await staging.quarantine(repository, upload_id, reason)
+                await quarantine.quarantine(repository, upload_id, reason)
                 get_log().warning("upload.set_aside", upload_id=upload_id, reason=reason)

@@ -5,7 +5,7 @@ soon as its job is. A staged file is named by its upload and lives until ``disca
 
 Until its job is committed it is a *part*, ``<upload id>.part``; then ``acknowledge`` gives it its name, and so does the
 job when a crash came first. So a part that no job knows was never acknowledged and may be removed; a whole file was,
-although its job's row may be gone (retention, another database), and is set aside by ``quarantine`` at most.
+although its job's row may be gone (retention, another database), and is set aside (``quarantine``) at most.
 """
 
 import errno
@@ -22,10 +22,9 @@ from uuid import UUID
 
 from blake3 import blake3
 
-from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, StagedFileMissing
+from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge
 from lumilio.model import ContentHash, RepositoryId, UploadId
-from lumilio.storage.disk import fsync_directory, run_blocking, storage_errors, write_atomically
-from lumilio.storage.place import finish_move, move
+from lumilio.storage.disk import fsync_directory, run_blocking, storage_errors
 from lumilio.storage.repository import Repository
 
 _BATCH_BYTES = 1024 * 1024
@@ -227,30 +226,6 @@ async def _discard(path: Path) -> None:
     """Not synced: a staged file that a power cut brings back is one more orphan for the janitor."""
     with storage_errors("discarding", path):
         await run_blocking(path.unlink, missing_ok=True)
-
-
-async def quarantine(repository: Repository, upload_id: UploadId, reason: str | None = None) -> Path:
-    """Move a staged file that cannot be committed to ``staging/failed``, a reason in a text file beside it.
-
-    Raises StagedFileMissing, RepositoryOffline, DiskFull, StorageError.
-    """
-    with storage_errors("quarantining", staged_path(repository, upload_id)):
-        return await run_blocking(_quarantine, repository, upload_id, reason)
-
-
-def _quarantine(repository: Repository, upload_id: UploadId, reason: str | None) -> Path:
-    source, target = staged_path(repository, upload_id), repository.failed / str(upload_id)
-    try:
-        move(source, target, private=True)
-    except FileExistsError:
-        finish_move(source, target)
-    except FileNotFoundError as exc:
-        repository.check_online()
-        if not target.exists():
-            raise StagedFileMissing(f"staged file {str(source)!r} is gone; upload it again") from exc
-    if reason is not None:
-        write_atomically(target.with_suffix(".txt"), f"{reason}\n".encode(errors="replace"), scratch=repository.temp)
-    return target
 
 
 async def list_staged(repository: Repository) -> list[StagedEntry]:

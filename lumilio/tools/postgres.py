@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lumilio.errors import ClusterFailed
+from lumilio.errors import ClusterFailed, DatabaseUnavailable
 from lumilio.tools.postgres_account import ClusterAccount, cluster_account, launcher
 from lumilio.tools.postgres_binaries import ClusterBinaries, cluster_binaries, program_environment, vector_cpu_problem
 from lumilio.tools.postgres_directory import (
+    SOCKET_DIRECTORY,
     ClusterDirectory,
     check_data,
     clear_remains,
@@ -32,6 +33,7 @@ __all__ = [
     "RunningCluster",
     "cluster_binaries",
     "run_cluster",
+    "running_address",
     "vector_cpu_problem",
 ]
 
@@ -69,6 +71,22 @@ class RunningCluster:
         return ClusterFailed(f"PostgreSQL ended by itself ({_ending(status)}){self._log.tail()}")
 
 
+def running_address(directory: Path) -> ClusterAddress:
+    """Where the cluster that another process runs in ``directory`` listens. Raises DatabaseUnavailable."""
+    run = directory / SOCKET_DIRECTORY
+    try:
+        socket = run.resolve(strict=True)
+    except OSError as exc:
+        raise DatabaseUnavailable(
+            f"no PostgreSQL runs in {str(directory)!r}; start the daemon first, or set database.url to a server"
+        ) from exc
+    return _address(socket)
+
+
+def _address(socket: Path) -> ClusterAddress:
+    return ClusterAddress(host=str(socket), user="lumilio", database="lumilio")
+
+
 @asynccontextmanager
 async def run_cluster(
     directory: Path, *, start_timeout: float = 60, stop_timeout: float = 60, shared_buffers_mb: int = 128
@@ -98,8 +116,7 @@ async def run_cluster(
         try:
             async with _server(layout, binaries, prefix, start_timeout, stop_timeout) as (pid, ended, log):
                 await _prepare_database(binaries, socket, start_timeout)
-                address = ClusterAddress(host=str(socket), user="lumilio", database="lumilio")
-                yield RunningCluster(address=address, pid=pid, _ended=ended, _log=log)
+                yield RunningCluster(address=_address(socket), pid=pid, _ended=ended, _log=log)
         finally:
             release_socket_directory(layout)
 

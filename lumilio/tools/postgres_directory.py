@@ -52,6 +52,9 @@ log_startup_progress_interval = 5s
 # wal_level: nothing replicates from this cluster, and minimal writes less. max_wal_size bounds crash recovery.
 
 
+SOCKET_DIRECTORY = "run"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterDirectory:
     """The paths of one cluster; ``top`` is absolute."""
@@ -71,7 +74,7 @@ class ClusterDirectory:
     @property
     def run(self) -> Path:
         """The socket directory, or a link to it."""
-        return self.top / "run"
+        return self.top / SOCKET_DIRECTORY
 
     @property
     def configuration(self) -> Path:

@@ -21,11 +21,12 @@ from lumilio.jobs.accept_upload import accept_upload
 from lumilio.jobs.process_asset import TOOL_ATTEMPTS, Args, show_given_up, spec
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.model import AssetId, ContentHash, ProcessingState, Role, UploadId
-from lumilio.queue import store
-from lumilio.queue.control import depths
+from lumilio.queue import control, store
+from lumilio.queue.control import JobFilter, depths
 from lumilio.queue.policy import JobState
 from lumilio.storage import staging
 from lumilio.storage.creation import create_repository
+from lumilio.storage.quarantine import quarantine
 from tests.acceptance.evidence import noise_photo
 from tests.integration.jobs_interrupted import Steps, Workshop, attempt
 
@@ -371,3 +372,30 @@ async def test_what_repairs_a_trashed_asset_goes_to_the_trash(workshop: Workshop
     assert [path for path in (root / "inbox").rglob("*") if path.is_file()] == []
     trashed = [path.read_bytes() for path in (root / ".lumilio/trash").rglob("*") if path.is_file()]
     assert trashed == [upload.data]
+
+
+async def test_a_job_that_was_given_up_and_set_aside_stores_its_file_when_it_is_retried(workshop: Workshop) -> None:
+    upload = await _stage(workshop)
+    await quarantine(workshop.repository, UploadId(upload.args.upload_id), "its job was given up")
+    await _process(workshop, upload, number=11)
+    await _assert_whole(workshop, upload)
+
+
+async def test_a_job_that_was_given_up_after_it_stored_its_file_renders_it_when_it_is_retried(
+    workshop: Workshop,
+) -> None:
+    async def crash() -> None:
+        raise DecoderCrashed("the decoder died")
+
+    upload = await _stage(workshop)
+    with pytest.raises(DecoderCrashed):
+        await _process(workshop, upload, Steps(at="a decoder is wanted", act=crash))
+    async with workshop.db.transaction() as tx:
+        enqueued = await store.enqueue(tx, spec(upload.args))
+        await control.cancel(tx, JobFilter(ids=(enqueued.job_id,)), on_given_up=show_given_up)
+        known = await assets.find_by_hash(tx, workshop.owner_id, ContentHash(upload.args.content_hash))
+        assert known is not None
+        assert known.state == "problem"
+        assert [problem.code for problem in await assets.problems_of(tx, known.id)] == ["queue.cancelled"]
+    await _process(workshop, upload, number=11)
+    await _assert_whole(workshop, upload)

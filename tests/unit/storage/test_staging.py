@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from blake3 import blake3
 
-from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, RepositoryOffline, StagedFileMissing, StorageError
+from lumilio.errors import DiskFull, PathOccupied, PayloadTooLarge, RepositoryOffline, StorageError
 from lumilio.model import UploadId
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.hashing import digest
@@ -23,7 +23,6 @@ from lumilio.storage.staging import (
     discard_part,
     discard_upload,
     list_staged,
-    quarantine,
     receive,
     staged_path,
 )
@@ -194,25 +193,8 @@ async def test_discarding_twice_is_no_error(repository: Repository, stage: Stage
     assert not staged.path.exists()
 
 
-async def test_quarantine_keeps_the_bytes_and_the_reason_and_may_be_repeated(
-    repository: Repository, stage: Stage
-) -> None:
-    staged = await stage(b"strange")
-    for _ in range(2):
-        kept = await quarantine(repository, staged.upload_id, "no photo \udcff")
-        assert kept == repository.failed / str(staged.upload_id)
-        assert kept.read_bytes() == b"strange"
-        assert kept.with_suffix(".txt").read_text() == "no photo ?\n"
-    assert not staged.path.exists()
-
-
 async def test_nothing_can_be_acknowledged_that_is_not_there(repository: Repository) -> None:
     assert not await acknowledge(repository, new_upload())
-
-
-async def test_quarantine_of_nothing_is_an_error(repository: Repository) -> None:
-    with pytest.raises(StagedFileMissing):
-        await quarantine(repository, new_upload(), "gone")
 
 
 async def test_the_listing_tells_whole_files_from_parts_and_when_they_last_changed(
