@@ -119,14 +119,14 @@ WITH ended AS (
 ), gone AS (
     DELETE FROM jobs USING mine
     WHERE jobs.id = mine.id AND mine.state IN ('cancelled', 'discarded')
-    RETURNING jobs.*, mine.state AS final_state, mine.errors AS all_errors
+    RETURNING jobs.*, mine.state AS final_state, mine.attempt AS attempts, mine.errors AS all_errors
 ), kept AS (
     INSERT INTO finished_jobs (
         id, kind, queue, key, args, state, priority, attempt, max_attempts, run_at, owner_id, claimed_at, created_at,
         errors
     )
     SELECT
-        id, kind, queue, key, args, final_state, priority, attempt, max_attempts, run_at, owner_id, claimed_at,
+        id, kind, queue, key, args, final_state, priority, attempts, max_attempts, run_at, owner_id, claimed_at,
         created_at, all_errors
     FROM gone
     RETURNING id, state

@@ -16,10 +16,12 @@ from lumilio.queue import claims
 from lumilio.queue.claims import ClaimedJob, Ended
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import Ending, JobState
+from lumilio.queue.rescue import rescue
 from lumilio.queue.store import Job
 from tests.integration.queue.work import (
     PATIENCE,
     QUEUE,
+    STRANGER,
     Args,
     add,
     add_one,
@@ -31,8 +33,12 @@ from tests.integration.queue.work import (
     working,
 )
 
+
 CHECKOUT = Path(__file__).parents[3]
-STRANGER = 77
+
+
+async def _never(_context: JobContext, _args: Args) -> None:
+    raise AssertionError
 
 
 @asynccontextmanager
@@ -245,3 +251,47 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_by_its_worker(databas
         assert await claims.mine(session, STRANGER) == {(first.id, 1): False}
     states = [(await job_of(database, job.job_id)).state for job in jobs]
     assert states == [JobState.RUNNING, JobState.AVAILABLE, JobState.AVAILABLE]
+
+
+@pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.RETRYABLE, JobState.DISCARDED])
+async def test_a_late_ending_is_not_taken_for_that_of_a_later_attempt_of_the_same_worker(
+    database: Database, state: JobState
+) -> None:
+    await add_one(database, kind_of(_never))
+    late = await _claimed_by_stranger(database)
+    async with database.transaction() as tx:
+        assert len(await rescue(tx, lost=[STRANGER], silent_for=0)) == 1
+    again = await _claimed_by_stranger(database)
+    assert (again.id, again.attempt) == (late.id, 2)
+    assert not await _report(database, late, state)
+    assert (await job_of(database, late.id)).state is JobState.RUNNING
+    assert await _report(database, again, state)
+
+
+async def test_a_worker_that_was_frozen_stops_the_attempts_that_it_lost(database: Database) -> None:
+    started, stopped, again, release = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def work(context: JobContext, _args: Args) -> None:
+        if context.attempt == 1:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                stopped.set()
+        again.set()
+        await release.wait()
+
+    kind = kind_of(work)
+    job_id = await add_one(database, kind)
+    async with working(database, kind, heartbeat=0.1, rescue_after=60) as worker:
+        await until(started)
+        async with database.session() as session:  # as another process does that saw no life
+            await session.script(
+                "UPDATE jobs SET state = 'available', worker_id = NULL", what="somebody else takes the job back"
+            )
+        worker.worker.announce(QUEUE)
+        await until(stopped)
+        await until(again)
+        release.set()
+    job = await job_of(database, job_id)
+    assert (job.state, job.attempt, job.errors) == (JobState.COMPLETED, 2, ())

@@ -13,12 +13,14 @@ from lumilio.model import JobId
 from lumilio.queue import claims
 from lumilio.queue.claims import ClaimedJob, Ended
 from lumilio.queue.kinds import JobContext, JobKind, QueueSettings
-from lumilio.queue.policy import Backoff
+from lumilio.queue.policy import Backoff, JobState
 from lumilio.queue.store import Enqueued, Job, enqueue_many, get_jobs
 from lumilio.queue.watermark import Watermark
 from lumilio.queue.worker import Worker
 
 QUEUE = "testing"
+STRANGER = 77
+"""The id of a worker that is played by a test."""
 AT_ONCE = Backoff(first=0, jitter=0)
 PATIENCE = 60.0
 """Seconds that a test waits for an event before it fails."""
@@ -109,6 +111,14 @@ async def job_of(db: Database, job_id: JobId) -> Job:
     """A job that has to be there."""
     async with db.session() as session:
         return (await get_jobs(session, [job_id]))[job_id]
+
+
+async def until_state(db: Database, job_id: JobId, state: JobState) -> Job:
+    """Wait for the commit that brings a job into this state."""
+    async with asyncio.timeout(PATIENCE):
+        while (job := await job_of(db, job_id)).state is not state:
+            await asyncio.sleep(0.005)
+    return job
 
 
 async def claim(tx: Tx, *, worker_id: int, slots: int) -> Sequence[ClaimedJob]:
