@@ -33,7 +33,6 @@ from tests.integration.queue.work import (
     working,
 )
 
-
 CHECKOUT = Path(__file__).parents[3]
 
 
