@@ -4,10 +4,15 @@ from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
+_FIELDS = 5
+"""The library takes seconds as well."""
+
 
 def check_cron(expression: str) -> None:
     """Raises ValueError that says what was expected."""
     try:
+        if len(expression.split()) != _FIELDS:
+            raise CronSimError
         next(CronSim(expression, datetime(2000, 1, 1)))  # noqa: DTZ001 local time
     except (CronSimError, StopIteration) as exc:
         raise ValueError(
@@ -16,15 +21,18 @@ def check_cron(expression: str) -> None:
 
 
 def next_run(expression: str, after: datetime) -> datetime:
-    """The first moment of an expression after an aware one, in UTC.
+    """The first moment of an expression after an aware one, in UTC, by the clock on the wall.
 
-    By the clock on the wall: a time that the change to summer time leaves out comes an hour later, one that comes twice
-    counts once.
+    A time that the change to summer time leaves out comes an hour later.
     """
-    local = after.astimezone().replace(tzinfo=None)
-    moment = next(CronSim(expression, local)).astimezone(UTC)
-    return moment if moment > after else next_run(expression, _later(local))
+    for local in CronSim(expression, after.astimezone().replace(tzinfo=None)):
+        for moment in _moments(local):
+            if moment > after:
+                return moment
+    raise ValueError(f"{expression!r} never comes")
 
 
-def _later(local: datetime) -> datetime:
-    return local.replace(fold=1).astimezone(UTC)
+def _moments(local: datetime) -> list[datetime]:
+    """When the clock shows this: once, twice in the hour that comes again; what it leaves out, after the gap."""
+    earlier, later = sorted(local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+    return [earlier, later] if earlier.astimezone().replace(tzinfo=None) == local else [later]

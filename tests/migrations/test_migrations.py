@@ -12,6 +12,9 @@ from lumilio import migrate as migration_module
 from lumilio.db import Database, named_queries, open_database, sql_directory
 from lumilio.errors import MigrationFailed, SchemaTooNew
 from lumilio.migrate import migrate, packaged_migrations, pending_migrations
+from lumilio.model import JobId
+from lumilio.queue.policy import Priority
+from lumilio.queue.store import get_jobs
 from tests.database import TestCluster
 from tests.schema_dump import SCHEMA, dump_schema
 
@@ -89,3 +92,41 @@ async def test_the_committed_schema_is_what_the_migrations_make(cluster: TestClu
     async with cluster.clone() as address:
         made = await asyncio.to_thread(dump_schema, address)
     assert SCHEMA.read_text(encoding="utf-8") == made, "run: python -m tests.schema_dump"
+
+
+BEFORE_FINISHED_JOBS = """
+    INSERT INTO jobs (kind, queue, key, args, state, priority, attempt, max_attempts, worker_id, claimed_at,
+                      heartbeat_at, finished_at, result, errors)
+    VALUES ('a', 'q', 'k', '{"n": 1}', 'available', 0, 0, 3, NULL, NULL, NULL, NULL, NULL, '[]'),
+           ('b', 'q', NULL, '{"n": 2}', 'running', 0, 1, 3, 7, now(), now(), NULL, NULL, '[]'),
+           ('c', 'q', NULL, '{"n": 3}', 'retryable', 0, 1, 3, NULL, now(), NULL, NULL, NULL, '[]'),
+           ('d', 'q', 'k', '{"n": 4}', 'completed', 0, 1, 3, NULL, now(), NULL, now(), '{"r": 1}', '[]'),
+           ('e', 'q', NULL, '{"n": 5}', 'discarded', 0, 3, 3, NULL, now(), NULL, now(), NULL, '[]')
+"""
+
+
+async def test_jobs_of_an_older_schema_keep_their_ids_states_and_history(
+    cluster: TestCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "sql"
+    shutil.copytree(sql_directory(), copy)
+    for path in (copy / "migrations").iterdir():
+        if int(path.name[:4]) > 2:
+            path.unlink()
+    async with cluster.empty() as address, open_database(address) as db:
+        with monkeypatch.context() as old:
+            old.setattr(migration_module, "sql_directory", lambda: copy)
+            await migrate(db)
+        async with db.session() as session:
+            await session.script(BEFORE_FINISHED_JOBS, what="jobs of the older schema")
+        await migrate(db)
+        async with db.session() as session:
+            jobs = await get_jobs(session, [JobId(number) for number in range(1, 6)])
+    assert [(job.kind, job.state, job.args["n"], job.attempt, job.priority) for _, job in sorted(jobs.items())] == [
+        ("a", "available", 1, 0, Priority.NORMAL),
+        ("b", "running", 2, 1, Priority.NORMAL),
+        ("c", "retryable", 3, 1, Priority.NORMAL),
+        ("d", "completed", 4, 1, Priority.NORMAL),
+        ("e", "discarded", 5, 3, Priority.NORMAL),
+    ]
+    assert jobs[JobId(4)].result == {"r": 1}
