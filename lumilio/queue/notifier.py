@@ -30,7 +30,9 @@ log = get_log()
 
 
 class Notifier:
-    """``registered`` is set once this worker's lock was held for the first time; ``leading`` while it leads.
+    """``registered`` is set once this worker's lock was held for the first time, ``leading`` while it leads.
+
+    ``lock_held``: others see that it lives. ``sessions`` counts the connections that there were.
 
     ``heartbeat`` and ``debounce`` are seconds; ``wakes`` and ``cancel`` are called for what is to be looked at here.
     """
@@ -59,7 +61,7 @@ class Notifier:
         self._pending: set[str] = set()
         self._cancelled: set[JobId] = set()
         self._attention = asyncio.Event()
-        self._lock_held = False
+        self.lock_held = False
         self._outage = Outage(self.name)
 
     @property
@@ -98,7 +100,7 @@ class Notifier:
                 await asyncio.sleep(self._outage.begins(exc))
 
     async def _serve(self, listener: Listener) -> None:
-        self._lock_held = False
+        self.lock_held = False
         closed = asyncio.create_task(listener.closed.wait(), name="queue listener closed")
         try:
             self._show(connected=True)
@@ -107,7 +109,7 @@ class Notifier:
                 await self._elect(listener)
                 self._outage.ends()
                 await self._send(listener)
-                pause = self._heartbeat if self._lock_held else _LOCK_RETRY
+                pause = self._heartbeat if self.lock_held else _LOCK_RETRY
                 attention = asyncio.create_task(self._attention.wait(), name="queue announcements")
                 try:
                     await asyncio.wait({closed, attention}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +120,7 @@ class Notifier:
         finally:
             self._show(connected=False)
             self.leading.clear()
+            self.lock_held = False
             closed.cancel()
         raise DatabaseUnavailable("the connection that listens for jobs was closed")
 
@@ -126,17 +129,17 @@ class Notifier:
         metrics.LISTENER_CONNECTED.set(connected)
 
     async def _register(self, listener: Listener) -> None:
-        if self._lock_held:
+        if self.lock_held:
             return
         # The session of a connection that broke may hold it a little longer: then others still see this worker alive.
-        self._lock_held = bool(await listener.session.value("jobs.hold_worker_lock", self._worker_id))
-        if self._lock_held:
+        self.lock_held = bool(await listener.session.value("jobs.hold_worker_lock", self._worker_id))
+        if self.lock_held:
             self.registered.set()
             for queue in self._wakes:  # what was announced while nobody listened
                 self.wake(queue)
 
     async def _elect(self, listener: Listener) -> None:
-        if self.leading.is_set() or not self._lock_held:
+        if self.leading.is_set() or not self.lock_held:
             return
         row = await listener.session.row("jobs.lead", 3 * self._heartbeat)
         if row is not None and row["deposed"]:

@@ -39,7 +39,8 @@ async def fire_due(db: Database, jobs: Sequence[PeriodicJob]) -> tuple[set[str],
         if job is None or not row["due"]:
             continue
         async with db.transaction() as tx:
-            following = next_run(job.expression, datetime.now(UTC))
+            # Not before what is due: the clock of the database may be ahead of this one.
+            following = next_run(job.expression, max(datetime.now(UTC), row["next_run_at"]))
             if not await tx.execute("jobs.fire_schedule", job.name, row["next_run_at"], following):
                 continue
             specs = job.specs()

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
@@ -49,7 +49,7 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workplace:
-    """What all producers of one worker share."""
+    """What all producers of one worker share. ``may_claim``: others can see that this worker lives."""
 
     db: Database
     worker_id: int
@@ -58,6 +58,7 @@ class Workplace:
     memory: MemoryBudget
     report: Report
     on_given_up: GivenUpHook
+    may_claim: Callable[[], bool]
 
 
 class Producer:
@@ -137,7 +138,7 @@ class Producer:
     async def _feed(self, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
         while True:
             self._attention.clear()
-            free = 0 if stopping.is_set() else self._slots - len(self._active)
+            free = self._slots - len(self._active) if self._at.may_claim() and not stopping.is_set() else 0
             try:
                 if self._ended:
                     await self._settle()
@@ -177,12 +178,13 @@ class Producer:
         return claimed
 
     async def _exchange_once(self, slots: int) -> tuple[Sequence[ClaimedJob], bool]:
+        if self._claims_uncertain:
+            async with self._at.db.transaction() as tx:
+                await self._release(tx, self._held)
         reported = self._completed[:]
         began = time.monotonic()
         marks, full = self._watermark.marks(began)
         async with self._at.db.session() as session:
-            if self._claims_uncertain:
-                await claims.release(session, worker_id=self._at.worker_id, queue=self._queue, held=self._held)
             self._claims_uncertain = True
             answer = await claims.exchange(
                 session,
@@ -216,6 +218,11 @@ class Producer:
         for end in reported:
             if end.job.id not in states:
                 _log_superseded(end)
+
+    async def _release(self, tx: Tx, held: Sequence[JobId]) -> int:
+        states = await claims.release(tx, worker_id=self._at.worker_id, queue=self._queue, held=held)
+        await self._tell_given_up(tx, states)
+        return len(states)
 
     async def _tell_given_up(self, tx: Tx, states: Mapping[JobId, JobState]) -> None:
         given_up = [job_id for job_id, state in states.items() if state.final]
@@ -264,9 +271,8 @@ class Producer:
                     marks=((), (), ()),
                 )
                 await self._settle_in(tx, self._ended)
-                states = await claims.release(tx, worker_id=self._at.worker_id, queue=self._queue, held=[])
-                await self._tell_given_up(tx, states)
-            log.info("queue.jobs_given_back", queue=self._queue, count=len(states))
+                count = await self._release(tx, held=[])
+            log.info("queue.jobs_given_back", queue=self._queue, count=count)
         except (DatabaseUnavailable, TimeoutError) as exc:
             log.warning("queue.jobs_left_behind", queue=self._queue, count=len(self._held), error=str(exc))
         self._active.clear()

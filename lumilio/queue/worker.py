@@ -45,6 +45,8 @@ class Worker:
         self._settings = settings
         table = check_table(kinds, settings.slots if queues is None else queues, settings.memory_mb)
         self.attempts_of: Mapping[str, int] = {kind.name: kind.max_attempts for kind in table.values()}
+        self.slots: Mapping[str, int] = settings.slots
+        self.queues = frozenset(kind.queue for kind in table.values())
         self._progress = ProgressBoard(db=db, worker_id=self.worker_id)
         workplace = Workplace(
             db=db,
@@ -54,6 +56,7 @@ class Worker:
             memory=MemoryBudget(settings.memory_mb),
             report=self._progress.report,
             on_given_up=on_given_up,
+            may_claim=lambda: self._notifier.lock_held,
         )
         self._producers = {queue: Producer(queue=queue, workplace=workplace) for queue in settings.slots}
         self._notifier = Notifier(

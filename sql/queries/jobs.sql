@@ -97,6 +97,7 @@ WITH ended AS (
         jobs.id,
         CASE
             WHEN jobs.cancel_requested_at IS NOT NULL AND ended.state <> 'discarded' THEN 'cancelled'
+            WHEN ended.state = 'retryable' AND jobs.attempt >= jobs.max_attempts THEN 'discarded'
             ELSE ended.state
         END AS state,
         CASE WHEN ended.counted THEN jobs.attempt ELSE jobs.attempt - 1 END AS attempt,
@@ -188,6 +189,7 @@ SELECT
         SELECT count(pg_terminate_backend(pid))
         FROM job_sessions
         WHERE role = 'leader'
+            AND pid IN (SELECT pid FROM pg_stat_activity WHERE usename = current_user)
             AND pid <> pg_backend_pid()
             AND seen_at < clock_timestamp() - $1::double precision * interval '1 second'
     ) AS deposed;

@@ -132,8 +132,6 @@ class QueueMachine(RuleBasedStateMachine):
         recent = self.claims[-6:]
         worker, job = recent[number % len(recent)]
         known = self.jobs[job.id]
-        if outcome is JobState.RETRYABLE and job.attempt >= job.max_attempts:
-            outcome = JobState.DISCARDED
         snoozed = outcome is JobState.SCHEDULED
         end = Ended(
             job,
@@ -158,6 +156,8 @@ class QueueMachine(RuleBasedStateMachine):
             return
         if known.cancel and outcome in WAITING:
             outcome = JobState.CANCELLED
+        elif outcome is JobState.RETRYABLE and known.attempt >= known.max_attempts:
+            outcome = JobState.DISCARDED
         known.stop_running(outcome)
         if snoozed:
             known.attempt -= 1
