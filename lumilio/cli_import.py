@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from lumilio.client.access import WHICH_DAEMON, access_of, add_daemon_options, add_patience
 from lumilio.errors import ClientError
 
 _MOST_JOBS = 32
@@ -15,16 +16,14 @@ not sent again, so the same command continues after an interruption. Hidden file
 with a .nomedia file are left out; symbolic links are not followed.
 """
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   lumilio import ~/Pictures                        the daemon of this machine
   lumilio import /media/card --dry-run             only tell what would be sent
   lumilio import . --url http://nas:8420 --username anna
   lumilio import ~/Pictures --json | jq -c 'select(.outcome == "failed")'
 
-the daemon is the one of --url, else of --data, else of the environment's LUMILIO_DATA, else of ./data, else of the
-data directory that /etc/lumilio/lumilio.toml names. All but --url read the daemon's own token and need no password.
-
+{WHICH_DAEMON}
 --json writes one object a line, each with "event":
   file       path, outcome (sent, duplicate, would_send, skipped, failed), size, content_hash, task_id, asset_id,
              code, reason
@@ -47,12 +46,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="directory or file to import")
-    daemon = parser.add_argument_group("which daemon")
-    where = daemon.add_mutually_exclusive_group()
-    where.add_argument("--url", help="URL of the daemon; log in with --username and a password")
-    where.add_argument("--data", type=Path, metavar="DIR", help="data directory of a daemon on this machine")
-    daemon.add_argument("--username", default="admin", help="user to log in as, with --url (default: admin)")
-    daemon.add_argument("--password-file", type=Path, metavar="FILE", help="file with the password (default: ask)")
+    daemon = add_daemon_options(parser)
     daemon.add_argument("--repository", metavar="ID", help="repository to import into (default: the daemon's default)")
     parser.add_argument("--all", action="store_true", help="send every file, whatever its name ends in")
     parser.add_argument("--dry-run", action="store_true", help="hash and compare, but send nothing")
@@ -61,29 +55,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument(
         "--jobs", type=_jobs, default=4, metavar="N", help=f"files sent at once, 1 to {_MOST_JOBS} (default: 4)"
     )
-    parser.add_argument(
-        "--patience",
-        type=_seconds,
-        default=300.0,
-        metavar="SECONDS",
-        help="how long a daemon that is away, busy or out of disk space is waited for (default: 300)",
-    )
+    add_patience(parser, "a daemon that is away, busy or out of disk space")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Import what the arguments say and return the exit code."""
-    from lumilio.client.conduct import (
-        EXIT_INTERRUPTED,
-        EXIT_UNREACHABLE,
-        Access,
-        conduct_import,
-    )
+    from lumilio.client.conduct import EXIT_INTERRUPTED, EXIT_UNREACHABLE, conduct_import
     from lumilio.client.pipeline import Plan
     from lumilio.client.tree import parse_roots
     from lumilio.media.detect import MEDIA_EXTENSIONS
 
-    access = Access(url=args.url, data=args.data, username=args.username, password_file=args.password_file)
     try:
         plan = Plan(
             roots=parse_roots(args.paths),
@@ -94,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             wait=not args.no_wait,
             patience=args.patience,
         )
-        return conduct_import(access, plan, as_json=args.json)
+        return conduct_import(access_of(args), plan, as_json=args.json)
     except ClientError as exc:
         print(f"lumilio import: {exc}", file=sys.stderr)
         return EXIT_UNREACHABLE
@@ -110,10 +92,3 @@ def _jobs(text: str) -> int:
     if not 1 <= number <= _MOST_JOBS:
         raise argparse.ArgumentTypeError(f"{number} is not between 1 and {_MOST_JOBS}")
     return number
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return seconds

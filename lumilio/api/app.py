@@ -1,11 +1,14 @@
 """Every route of Lumilio, and the application that serves them."""
 
+from datetime import timedelta
+
 from aiohttp import web
 
-from lumilio.api import assets, auth, ops, schemas, tasks, upload
+from lumilio.api import assets, auth, events, job_documents, jobs, ops, queues, schemas, tasks, upload
 from lumilio.api.context import CONTEXT, Access, Context
+from lumilio.api.feed import Feed
 from lumilio.api.middleware import add_headers, check_expectation, decide_access, observe, translate_errors
-from lumilio.api.openapi import DOCUMENT, document, openapi_document
+from lumilio.api.openapi import DOCUMENT, FILE_HEADERS, document, openapi_document
 from lumilio.api.routes import Route, RouteHandler
 
 V1 = "/api/v1"
@@ -26,7 +29,7 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", f"{V1}/assets", assets.list_assets, _GUEST, query=assets.ListQuery,
            answers={200: schemas.AssetItems}),
     _route("POST", f"{V1}/assets", upload.upload_asset, _USER, multipart="one",
-           answers={202: schemas.Upload, 200: schemas.Upload}),
+           headers=FILE_HEADERS, answers={202: schemas.Upload, 200: schemas.Upload}),
     _route("POST", f"{V1}/assets/batch", upload.upload_batch, _USER, multipart="many",
            answers={200: schemas.BatchResults}),
     _route("POST", f"{V1}/assets/check", assets.check_assets, _USER, body=schemas.CheckBody,
@@ -41,6 +44,19 @@ ROUTES: tuple[Route, ...] = (
            answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
     _route("GET", f"{V1}/tasks", tasks.list_tasks, _GUEST, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
     _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _GUEST, answers={200: schemas.Task}),
+    _route("GET", f"{V1}/jobs", jobs.list_jobs, _GUEST, query=jobs.JobsQuery, answers={200: job_documents.JobItems}),
+    _route("POST", f"{V1}/jobs/retry", jobs.retry_jobs, _USER, body=jobs.RetryBody, answers={200: jobs.RetryCounts}),
+    _route("POST", f"{V1}/jobs/cancel", jobs.cancel_jobs, _USER, body=jobs.CancelBody,
+           answers={200: jobs.CancelCounts}),
+    _route("GET", f"{V1}/jobs/{{job_id}}", jobs.get_job, _GUEST, answers={200: job_documents.JobDocument}),
+    _route("POST", f"{V1}/jobs/{{job_id}}/retry", jobs.retry_job, _USER, answers={200: job_documents.JobDocument}),
+    _route("POST", f"{V1}/jobs/{{job_id}}/cancel", jobs.cancel_job, _USER, answers={200: jobs.CancelOutcome}),
+    _route("GET", f"{V1}/queues", queues.list_queues, _ADMIN, answers={200: queues.Queues}),
+    _route("POST", f"{V1}/queues/{{name}}/pause", queues.pause_queue, _ADMIN, answers={200: queues.QueueItem}),
+    _route("POST", f"{V1}/queues/{{name}}/resume", queues.resume_queue, _ADMIN, answers={200: queues.QueueItem}),
+    _route("GET", f"{V1}/events", events.stream_events, _GUEST, query=events.EventsQuery,
+           headers={events.RESUME_HEADER: "the id of the last event that came: go on from there"},
+           answers={200: events.MEDIA_TYPE}),
     _route("GET", "/health/live", ops.live, _PUBLIC, answers={200: schemas.Health}),
     _route("GET", "/health/ready", ops.ready, _PUBLIC, answers={200: schemas.Health, 503: schemas.Health}),
     _route("GET", "/metrics", ops.expose_metrics, _ADMIN, answers={200: "text/plain"}),
@@ -58,6 +74,9 @@ def build_app(context: Context) -> web.Application:
     )
     app[CONTEXT] = context
     app[ops.READINESS] = ops.Readiness(context)
+    keep = timedelta(hours=context.config.queue.keep_completed_hours)
+    app[events.FEED] = Feed(context.library.db, keep=keep)
+    app.on_shutdown.append(events.close_feed)
     app.on_response_prepare.append(add_headers)
     app[DOCUMENT] = document(ROUTES)
     for route in ROUTES:

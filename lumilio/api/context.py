@@ -14,12 +14,15 @@ from lumilio.api.throttle import LoginThrottle
 from lumilio.config import Config
 from lumilio.errors import MediaTypeUnsupported, NotFound, RequestError, Unauthenticated
 from lumilio.jobs.library import Library
+from lumilio.model import Role, UserId
 from lumilio.queue.worker import Worker
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.tokens import Caller, TokenSigner
 
 MAX_FAULTS = 20
 """Faults of a body or query that are told."""
+MAX_DIGITS = 18
+"""Of a number that PostgreSQL takes as a bigint."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -109,6 +112,19 @@ def id_of(request: web.Request, name: str) -> UUID:
         return UUID(request.match_info[name])
     except ValueError as exc:
         raise NotFound(f"{request.match_info[name]!r} does not exist") from exc
+
+
+def number_of(request: web.Request, name: str) -> int:
+    """A number in the path. Raises NotFound: what is no number names nothing."""
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise NotFound(f"{text!r} does not exist")
+    return int(text)
+
+
+def scope_of(caller: Caller) -> UserId | None:
+    """Whose jobs a caller sees and changes: None is everybody's, and those of nobody."""
+    return None if caller.role is Role.ADMIN else caller.user_id
 
 
 def answer(model: BaseModel, *, status: int = 200) -> web.Response:

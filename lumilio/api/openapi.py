@@ -18,10 +18,10 @@ _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 _JSON = "application/json"
 _BINARY = {"type": "string", "format": "binary"}
-_FILE_HEADERS = (
-    ("X-Content-Hash", "BLAKE3 of the file, 64 hexadecimal digits: refused when the bytes differ"),
-    ("X-File-Modified", "RFC 3339: when the file was last modified; outside 1678 to 2261 it counts as unknown"),
-)
+FILE_HEADERS = {
+    "X-Content-Hash": "BLAKE3 of the file, 64 hexadecimal digits: refused when the bytes differ",
+    "X-File-Modified": "RFC 3339: when the file was last modified; outside 1678 to 2261 it counts as unknown",
+}
 
 DOCUMENT: web.AppKey[dict[str, Any]] = web.AppKey("openapi", dict)
 
@@ -93,7 +93,7 @@ def _multipart(files: Files) -> dict[str, Any]:
         case "one":
             file: dict[str, Any] = _BINARY
         case "many":
-            told = "; ".join(f"{name}: {text}" for name, text in _FILE_HEADERS)
+            told = "; ".join(f"{name}: {text}" for name, text in FILE_HEADERS.items())
             file = {"type": "array", "items": _BINARY, "description": f"Headers that each part may have: {told}"}
         case _:
             assert_never(files)
@@ -116,11 +116,10 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             parameters.append(
                 {"name": name, "in": "query", "required": name in required, "schema": _inlined(field, schema)}
             )
-    if route.multipart == "one":
-        parameters += [
-            {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
-            for name, text in _FILE_HEADERS
-        ]
+    parameters += [
+        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+        for name, text in route.headers.items()
+    ]
     return parameters
 
 

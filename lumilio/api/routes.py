@@ -1,7 +1,7 @@
 """What a line of the route table says."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aiohttp import web
@@ -17,7 +17,10 @@ RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """One route: who may call it, what it takes, and what it answers (a model, a media type, or None for no body)."""
+    """One route: who may call it, what it takes, and what it answers (a model, a media type, or None for no body).
+
+    ``headers`` are those that it reads, and what each says.
+    """
 
     method: str
     path: str
@@ -27,3 +30,4 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     multipart: Files | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

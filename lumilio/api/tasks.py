@@ -5,7 +5,7 @@ from typing import Annotated, assert_never
 from aiohttp import web
 from pydantic import Field
 
-from lumilio.api.context import answer, caller_of, context_of, query_of
+from lumilio.api.context import answer, caller_of, context_of, number_of, query_of
 from lumilio.api.schemas import Body, ProblemItem, Task, Tasks, TaskState
 from lumilio.errors import NotFound
 from lumilio.jobs import process_asset
@@ -13,6 +13,7 @@ from lumilio.model import JobId
 from lumilio.queue import store
 from lumilio.queue.policy import JobState
 from lumilio.queue.store import Job
+from lumilio.tools.tokens import Caller
 
 TaskId = Annotated[str, Field(pattern=r"^[0-9]{1,18}$")]
 
@@ -25,12 +26,10 @@ class TasksQuery(Body):
 
 async def get_task(request: web.Request) -> web.Response:
     """One task of the caller."""
-    task_id = request.match_info["task_id"]
-    found = (
-        await _find(request, [int(task_id)]) if task_id.isascii() and task_id.isdigit() and len(task_id) < 19 else []
-    )
+    task_id = number_of(request, "task_id")
+    found = await _find(request, [task_id])
     if not found:
-        raise NotFound(f"task {task_id!r} does not exist")
+        raise NotFound(f"task {task_id} does not exist")
     return answer(found[0])
 
 
@@ -45,10 +44,16 @@ async def _find(request: web.Request, ids: list[int]) -> list[Task]:
     async with context_of(request).library.db.session() as session:
         jobs = await store.get_jobs(session, [JobId(task_id) for task_id in ids])
     found = [jobs[JobId(task_id)] for task_id in dict.fromkeys(ids) if task_id in jobs]
-    return [_task(job) for job in found if job.owner_id == caller.user_id and job.kind == process_asset.KIND]
+    return [task_of(job) for job in found if is_task_of(job, caller)]
 
 
-def _task(job: Job) -> Task:
+def is_task_of(job: Job, caller: Caller) -> bool:
+    """Whether the job processes an upload of the caller."""
+    return job.owner_id == caller.user_id and job.kind == process_asset.KIND
+
+
+def task_of(job: Job) -> Task:
+    """What the job of an upload is to whoever sent it."""
     outcome = process_asset.Outcome.model_validate(job.result) if job.result else None
     problem = ProblemItem(**outcome.problem.model_dump()) if outcome and outcome.problem else None
     if job.state in {JobState.DISCARDED, JobState.CANCELLED}:

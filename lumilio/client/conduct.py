@@ -1,14 +1,10 @@
 """Run one import from the command line: find the daemon, move the files, show it, answer signals and exit codes."""
 
 import asyncio
-import getpass
 import signal
-import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
-from lumilio.client.discovery import Login, data_directory, parse_url
+from lumilio.client.access import Access, Credentials, find_credentials
 from lumilio.client.display import Display, End, Ending, open_display
 from lumilio.client.library import probe_library
 from lumilio.client.pipeline import Pipeline, Plan
@@ -22,45 +18,14 @@ EXIT_UNREACHABLE = 2
 EXIT_INTERRUPTED = 130
 
 _REFRESH_SECONDS = 0.2
-_LONGEST_PASSWORD = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """Which daemon, as the command line names it: a URL with a login, or a data directory (None: found)."""
-
-    url: str | None
-    data: Path | None
-    username: str
-    password_file: Path | None
 
 
 def conduct_import(access: Access, plan: Plan, *, as_json: bool) -> int:
     """Import and return the exit code. Raises ClientError when the daemon cannot be used at all."""
-    url, data, login = _credentials(access)
-    return asyncio.run(_conduct(url, data, login, plan, as_json=as_json))
+    return asyncio.run(_conduct(find_credentials(access), plan, as_json=as_json))
 
 
-def _credentials(access: Access) -> tuple[str, Path | None, Login | None]:
-    if access.url is None:
-        return "", data_directory(access.data, working=Path.cwd()), None
-    url = parse_url(access.url)
-    return url, None, Login(username=access.username, password=_password(access, url))
-
-
-def _password(access: Access, url: str) -> str:
-    if access.password_file is not None:
-        try:
-            with access.password_file.open(encoding="utf-8") as file:
-                return file.read(_LONGEST_PASSWORD).rstrip("\r\n")
-        except (OSError, ValueError) as exc:
-            raise ClientError(f"password file {str(access.password_file)!r} cannot be read: {exc}") from exc
-    if not sys.stdin.isatty():
-        raise ClientError("no terminal to ask for the password; give it with --password-file")
-    return getpass.getpass(f"password of {access.username} at {url}: ")
-
-
-async def _conduct(url: str, data: Path | None, login: Login | None, plan: Plan, *, as_json: bool) -> int:
+async def _conduct(found: Credentials, plan: Plan, *, as_json: bool) -> int:
     tally = Tally()
     display: Display | None = None
     early: list[str] = []
@@ -68,8 +33,14 @@ async def _conduct(url: str, data: Path | None, login: Login | None, plan: Plan,
     def notice(text: str) -> None:
         early.append(text) if display is None else display.notice(text)
 
-    session = Session(url=url, data=data, login=login, patience=plan.patience, connections=plan.jobs + 4, notice=notice)
-    async with session:
+    async with Session(
+        url=found.url,
+        data=found.data,
+        login=found.login,
+        patience=plan.patience,
+        connections=plan.jobs + 4,
+        notice=notice,
+    ) as session:
         await probe_library(session)
         display = open_display(as_json=as_json)
         began = time.monotonic()

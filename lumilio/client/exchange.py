@@ -1,9 +1,16 @@
 """What comes of one request: an answer, a lost connection, or being asked to wait."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
+import aiohttp
+from aiohttp.http_exceptions import LineTooLong
+
+from lumilio.client.discovery import Address
 from lumilio.errors import ClientError
 from lumilio.log import printable
 
@@ -15,9 +22,15 @@ _LONGEST_PAUSE = 10.0
 
 Notice = Callable[[str], None]
 
+_Result = TypeVar("_Result")
+
 
 class ConnectionLost(Exception):
     """No answer came: the request may or may not have been done. Never leaves this package."""
+
+
+class StreamEnded(ConnectionLost):
+    """The daemon ended an answer without an end, as it does when a token expires: connect again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,3 +84,35 @@ def waiting_reason(answer: Answer) -> str:
             return "the daemon asks for fewer requests"
         case _:
             return f"the daemon is not ready ({answer.reason})"
+
+
+async def translated(exchange: Callable[[Address], Awaitable[_Result]], address: Address) -> _Result:
+    """Run one exchange. Raises ConnectionLost when no answer came, ClientError when none will come."""
+    try:
+        return await exchange(address)
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as exc:
+        raise ClientError(f"{address.url} cannot be used: {exc}") from exc
+    except TimeoutError as exc:
+        raise ConnectionLost(f"the daemon at {address.url} does not answer") from exc
+    except aiohttp.ClientConnectorError as exc:
+        raise ConnectionLost(f"the daemon at {address.url} cannot be reached") from exc
+    except (aiohttp.ClientError, OSError) as exc:
+        raise ConnectionLost(f"the connection to {address.url} broke") from exc
+    except LineTooLong as exc:
+        raise ClientError(f"the daemon at {address.url} sends endless lines") from exc
+
+
+async def read_answer(response: aiohttp.ClientResponse) -> Answer:
+    """Read the whole answer.
+
+    The status counts even when the rest is cut off: an early refusal may end the connection.
+    """
+    body: object = None
+    with contextlib.suppress(aiohttp.ClientError, ConnectionError, ValueError):
+        body = json.loads(await response.read())
+    if response.status < 300 and not isinstance(body, dict):
+        raise aiohttp.ClientPayloadError("the answer is cut off or no JSON object")
+    retry_after = None
+    with contextlib.suppress(ValueError, KeyError):
+        retry_after = max(0.0, float(response.headers["Retry-After"]))
+    return Answer(status=response.status, body=body if isinstance(body, dict) else {}, retry_after=retry_after)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from lumilio.client.exchange import Answer
 from lumilio.client.session import Session
 from lumilio.errors import ClientError
 from lumilio.model import ContentHash
@@ -74,7 +73,7 @@ async def check_hashes(session: Session, hashes: Sequence[ContentHash]) -> dict[
             asset_id=text(item, "asset_id"),
             task_id=text(item, "task_id"),
         )
-        for item in _items(answer, "results")
+        for item in documents(answer.body, "results")
     ]
     by_hash = {ContentHash(verdict.content_hash): verdict for verdict in verdicts}
     if not by_hash.keys() >= set(hashes):
@@ -89,7 +88,7 @@ async def read_tasks(session: Session, task_ids: Sequence[str]) -> dict[str, Tas
     """
     answer = await session.request("GET", "/tasks", query=[("id", task_id) for task_id in task_ids])
     reports = []
-    for item in _items(answer, "items"):
+    for item in documents(answer.body, "items"):
         problem = item.get("problem")
         details = problem if isinstance(problem, dict) else {}
         reports.append(
@@ -111,16 +110,17 @@ def text(item: Mapping[str, object], key: str) -> str | None:
     return None if value is None else str(value)
 
 
-def not_understood(what: str) -> ClientError:
-    """For an answer that lacks what it should hold."""
-    return ClientError(f"the daemon's answer is not understood ({what!r}); use a lumilio of the daemon's version")
-
-
-def _items(answer: Answer, key: str) -> list[dict[str, object]]:
-    items = answer.body.get(key)
+def documents(body: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    """A member that is a list of JSON objects. Raises ClientError."""
+    items = body.get(key)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise not_understood(key)
     return items
+
+
+def not_understood(what: str) -> ClientError:
+    """For an answer that lacks what it should hold."""
+    return ClientError(f"the daemon's answer is not understood ({what!r}); use a lumilio of the daemon's version")
 
 
 def _member(kind: type[_Member], item: Mapping[str, object], key: str) -> _Member:

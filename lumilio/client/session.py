@@ -2,8 +2,7 @@
 
 import asyncio
 import contextlib
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +10,17 @@ from typing import Self
 import aiohttp
 
 from lumilio.client.discovery import Address, Login, read_address
-from lumilio.client.exchange import ASKED_TO_WAIT, Answer, ConnectionLost, Notice, Patience, waiting_reason
+from lumilio.client.exchange import (
+    ASKED_TO_WAIT,
+    Answer,
+    ConnectionLost,
+    Notice,
+    Patience,
+    StreamEnded,
+    read_answer,
+    translated,
+    waiting_reason,
+)
 from lumilio.errors import ClientError
 
 PREFIX = "/api/v1"
@@ -20,6 +29,7 @@ ANSWER_SECONDS = 60.0
 _RENEWALS = 5
 _RENEWAL_PAUSE = 0.5
 _SAY_AGAIN_SECONDS = 60.0
+_LONGEST_LINE = 1 << 20
 
 
 class Session:
@@ -64,7 +74,7 @@ class Session:
         except BaseException as exc:
             await self._stack.aclose()
             if isinstance(exc, ConnectionLost):
-                raise _away(exc) from exc
+                raise away(exc) from exc
             raise
         return self
 
@@ -87,9 +97,13 @@ class Session:
         try:
             answer = await self.call("POST", path, payload=payload)
         except ConnectionLost as exc:
-            raise _away(exc) from exc
+            raise away(exc) from exc
         if answer.status >= 400:
-            raise ClientError(f"the daemon at {self.url} refused: {answer.reason} ({answer.code})")
+            raise self.refusal(answer)
+
+    def refusal(self, answer: Answer) -> ClientError:
+        """What to raise for an answer that nothing can be made of."""
+        return ClientError(f"the daemon at {self.url} refused: {answer.reason} ({answer.code})")
 
     async def request(
         self,
@@ -110,7 +124,7 @@ class Session:
             if answer.status in ASKED_TO_WAIT:
                 await patience.wait(waiting_reason(answer), answer.retry_after)
             elif answer.status >= 400:
-                raise ClientError(f"the daemon at {self.url} refused: {answer.reason} ({answer.code})")
+                raise self.refusal(answer)
             else:
                 return answer
 
@@ -121,11 +135,12 @@ class Session:
         *,
         payload: Mapping[str, object] | None = None,
         query: Sequence[tuple[str, str]] = (),
+        seconds: float = ANSWER_SECONDS,
     ) -> Answer:
-        """One exchange of JSON. Raises ConnectionLost, or ClientError when nobody is let in any more."""
+        """One exchange of JSON. Raises ConnectionLost, also after ``seconds``, or ClientError when nobody is let in."""
 
         async def exchange(address: Address) -> Answer:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(seconds):
                 return await self._send(address, method, path, params=query, json=payload)
 
         return await self.authenticated(exchange)
@@ -137,10 +152,10 @@ class Session:
         """
         address = self._address
         try:
-            answer = await _translated(exchange, address)
+            answer = await translated(exchange, address)
             if answer.status == 401:
                 await self._renew(address)
-                answer = await _translated(exchange, self._address)
+                answer = await translated(exchange, self._address)
         except ConnectionLost:
             self._find_again()
             raise
@@ -149,6 +164,50 @@ class Session:
         if 300 <= answer.status < 400:
             raise ClientError(f"{self.url} redirects elsewhere; give the daemon's own address with --url")
         return answer
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, *, headers: Mapping[str, str], silence: float
+    ) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+        """Open an answer without an end and get what reads its next line.
+
+        Both raise ConnectionLost and ClientError, the reader also after ``silence`` seconds without a byte, and
+        StreamEnded.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            opened: list[aiohttp.StreamReader] = []
+
+            async def exchange(address: Address) -> Answer:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    response = await stack.enter_async_context(
+                        self._http.get(
+                            f"{address.url}{PREFIX}{path}",
+                            headers={**_authorization(address), **headers},
+                            allow_redirects=False,
+                            timeout=aiohttp.ClientTimeout(
+                                total=None, connect=None, sock_connect=CONNECT_SECONDS, sock_read=silence
+                            ),
+                        )
+                    )
+                    if response.status != 200:
+                        return await read_answer(response)
+                opened.append(response.content)
+                return Answer(status=200, body={})
+
+            answer = await self.authenticated(exchange)
+            if answer.status in ASKED_TO_WAIT:
+                raise ConnectionLost(waiting_reason(answer))
+            if answer.status != 200:
+                raise self.refusal(answer)
+            address, content = self._address, opened[0]
+
+            async def read_line() -> bytes:
+                line = await translated(lambda _: content.readline(max_line_length=_LONGEST_LINE), address)
+                if not line.endswith(b"\n"):
+                    raise StreamEnded(f"the connection to {address.url} ended")
+                return line
+
+            yield read_line
 
     async def post(self, address: Address, path: str, body: aiohttp.MultipartWriter, headers: dict[str, str]) -> Answer:
         """Send a body that was made for this one request, for use inside ``authenticated``."""
@@ -165,17 +224,16 @@ class Session:
         data: aiohttp.MultipartWriter | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        authorization = {"Authorization": f"Bearer {address.token}"} if address.token else {}
         async with self._http.request(
             method,
             f"{address.url}{PREFIX}{path}",
             params=params,
             json=json,
             data=data,
-            headers={**authorization, **(headers or {})},
+            headers={**_authorization(address), **(headers or {})},
             allow_redirects=False,
         ) as response:
-            return await _read(response)
+            return await read_answer(response)
 
     async def _renew(self, refused: Address) -> None:
         """Get another token than the refused one. Raises ClientError, ConnectionLost."""
@@ -199,7 +257,7 @@ class Session:
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await self._send(address, "POST", "/auth/login", json=credentials)
 
-        answer = await _translated(exchange, Address(url=self.url))
+        answer = await translated(exchange, Address(url=self.url))
         token = answer.body.get("access_token")
         if answer.status == 401:
             raise ClientError(f"user name {login.username!r} and password do not belong together at {self.url}")
@@ -225,33 +283,12 @@ class Session:
             self._notice(text)
 
 
-def _away(exc: ConnectionLost) -> ClientError:
+def away(exc: ConnectionLost) -> ClientError:
+    """For a daemon that does not answer at the first try."""
     return ClientError(
         f"{exc}; start the daemon with `make run` or `systemctl start lumilio`, or name another one with --url"
     )
 
 
-async def _translated(exchange: Callable[[Address], Awaitable[Answer]], address: Address) -> Answer:
-    try:
-        return await exchange(address)
-    except (aiohttp.ClientConnectorCertificateError, aiohttp.InvalidURL) as exc:
-        raise ClientError(f"{address.url} cannot be used: {exc}") from exc
-    except TimeoutError as exc:
-        raise ConnectionLost(f"the daemon at {address.url} does not answer") from exc
-    except aiohttp.ClientConnectorError as exc:
-        raise ConnectionLost(f"the daemon at {address.url} cannot be reached") from exc
-    except (aiohttp.ClientError, OSError) as exc:
-        raise ConnectionLost(f"the connection to {address.url} broke") from exc
-
-
-async def _read(response: aiohttp.ClientResponse) -> Answer:
-    """The status counts even when the rest of the answer is cut off: an early refusal may end the connection."""
-    body: object = None
-    with contextlib.suppress(aiohttp.ClientError, ConnectionError, ValueError):
-        body = json.loads(await response.read())
-    if response.status < 300 and not isinstance(body, dict):
-        raise aiohttp.ClientPayloadError("the answer is cut off or no JSON object")
-    retry_after = None
-    with contextlib.suppress(ValueError, KeyError):
-        retry_after = max(0.0, float(response.headers["Retry-After"]))
-    return Answer(status=response.status, body=body if isinstance(body, dict) else {}, retry_after=retry_after)
+def _authorization(address: Address) -> dict[str, str]:
+    return {"Authorization": f"Bearer {address.token}"} if address.token else {}

@@ -54,7 +54,7 @@ from lumilio.model import (
 from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import CANCELLED, JobState
-from lumilio.queue.store import Job, JobSpec
+from lumilio.queue.store import Job, JobError, JobSpec
 from lumilio.storage import commit, quarantine, staging
 from lumilio.storage.commit import Committed
 from lumilio.storage.disk import run_blocking
@@ -333,10 +333,7 @@ async def show_given_up(tx: Tx, job: Job) -> None:
 
 
 def why_given_up(job: Job) -> Problem:
-    """The last error of a job that ended without success, for the owner of its file.
-
-    Messages about storage and the database name the server's paths: those stay in the log and in the job.
-    """
+    """The last error of a job that ended without success, for the owner of its file."""
     last = job.errors[-1] if job.errors else None
     if job.state is JobState.CANCELLED and (last is None or last.code != CANCELLED):
         return Problem(
@@ -344,6 +341,14 @@ def why_given_up(job: Job) -> Problem:
         )
     if last is None:
         return Problem(code=QueueError.code, step=GIVEN_UP_STEP, reason="given up")
-    told = last.code.split(".")[0] in {"media", "tool", "queue"}
-    reason = last.message if told else "the server could not store or process the file; its log has the details"
-    return Problem(code=last.code, step=GIVEN_UP_STEP, reason=reason)
+    return Problem(code=last.code, step=GIVEN_UP_STEP, reason=reason_for_owner(last))
+
+
+def reason_for_owner(error: JobError) -> str:
+    """Why an attempt failed. Messages about storage and the database name the server's paths: those stay in the log
+
+    and in the job, for administrators.
+    """
+    if error.code.split(".")[0] in {"media", "tool", "queue"}:
+        return error.message
+    return "the server could not store or process the file; its log has the details"

@@ -147,3 +147,12 @@ async def running_jobs(tx: Tx) -> Sequence[Job]:
 async def ended_since(tx: Tx, moment: datetime, after: JobId, limit: int) -> Sequence[Job]:
     """Jobs that ended after (``moment``, ``after``), oldest first."""
     return [job_from_row(row) for row in await tx.rows("job_control.ended_since", moment, after, limit)]
+
+
+async def horizon(tx: Tx) -> datetime:
+    """Whatever ended before this moment can be seen from now on; what cannot be seen yet will have ended later.
+
+    ``finished_at`` is when the transaction began that ended the job, so those that are open hold the horizon back.
+    """
+    moment: datetime = await tx.value("job_control.horizon")
+    return moment

@@ -1,7 +1,7 @@
 """Access tokens: signed statements of who calls, valid for minutes. Sole importer of PyJWT."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -16,10 +16,11 @@ _AUDIENCE = "lumilio"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sent a request."""
+    """Who sent a request; ``expires_at`` is when the token that says so ends, None for a caller without one."""
 
     user_id: UserId
     role: Role
+    expires_at: datetime | None = field(default=None, compare=False)
 
 
 def new_refresh_token() -> str:
@@ -55,8 +56,9 @@ class TokenSigner:
                 audience=_AUDIENCE,
                 options={"require": ["aud", "sub", "exp", "iat", "role"]},
             )
-            return Caller(user_id=UserId(UUID(claims["sub"])), role=Role(claims["role"]))
+            expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
+            return Caller(user_id=UserId(UUID(claims["sub"])), role=Role(claims["role"]), expires_at=expires_at)
         except jwt.ExpiredSignatureError as exc:
             raise Unauthenticated("the access token has expired; log in again or use the refresh token") from exc
-        except (jwt.InvalidTokenError, ValueError) as exc:
+        except (jwt.InvalidTokenError, ValueError, OverflowError) as exc:
             raise Unauthenticated("the access token is not valid; log in again") from exc

@@ -195,3 +195,13 @@ SELECT
     finished_at, result, errors, progress, progress_message, cancel_requested
 FROM all_jobs
 WHERE state = 'running';
+
+-- name: horizon
+-- No finished_at that is still to come lies before it: that is when the transaction began. One without an id for five
+-- seconds only reads (a backup); a second is for transactions that are not shown yet, and a minute is the most.
+SELECT greatest(least(now(), min(xact_start)) - interval '1 second', now() - interval '1 minute')
+FROM pg_stat_activity
+WHERE datname = current_database()
+    AND backend_type = 'client backend'
+    AND pid <> pg_backend_pid()
+    AND (backend_xid IS NOT NULL OR xact_start > now() - interval '5 seconds');

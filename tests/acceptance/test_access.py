@@ -58,7 +58,7 @@ async def _operations(daemon: RunningDaemon) -> list[tuple[str, str, dict[str, A
 
 
 def _filled(path: str, has: Belongings) -> str:
-    return path.format(asset_id=has.asset_id, task_id=has.task_id, name="start.js")
+    return path.format(asset_id=has.asset_id, task_id=has.task_id, job_id=has.task_id, name="start.js")
 
 
 async def _status(client: aiohttp.ClientSession, method: str, path: str, **more: Any) -> tuple[int, str]:
@@ -127,7 +127,7 @@ async def test_another_account_meets_its_role_first_and_then_finds_nothing_of_th
             found = await _status(client, method, _filled(path, has))
             if operation["x-access"] not in allowed:
                 assert found == (403, "auth.forbidden"), (method, path)
-            elif "{asset_id}" in path or "{task_id}" in path:
+            elif any(name in path for name in ("{asset_id}", "{task_id}", "{job_id}")):
                 assert found == (404, "request.not_found"), (method, path)
             else:
                 assert found[0] not in {401, 403} and found[0] < 500, (method, path)

@@ -91,7 +91,7 @@ async def test_answers_fit_the_schemas_of_the_document(shared_daemon: RunningDae
         await finished(client, answer["task_id"])
         async with client.get("/api/v1/assets?limit=1") as response:
             (item,) = (await response.json())["items"]
-        fill = {"asset_id": item["id"], "task_id": "1", "name": "start.js"}
+        fill = {"asset_id": item["id"], "task_id": "1", "job_id": answer["task_id"], "name": "start.js"}
         for path, methods in document["paths"].items():
             if "get" not in methods:
                 continue
@@ -135,6 +135,30 @@ REFUSALS: tuple[tuple[str, str, dict[str, Any], int, str], ...] = (
     ("GET", "/api/v1/tasks", {}, 400, "request.invalid"),
     ("GET", "/api/v1/tasks?id=-1", {}, 400, "request.invalid"),
     ("GET", "/api/v1/tasks?" + "&".join(f"id={n}" for n in range(101)), {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs/x", {}, 404, "request.not_found"),
+    ("GET", "/api/v1/jobs/999999999999999999999999", {}, 404, "request.not_found"),
+    ("POST", "/api/v1/jobs/999999999999999999/retry", {}, 404, "request.not_found"),
+    ("POST", "/api/v1/jobs/0/cancel", {}, 404, "request.not_found"),
+    ("GET", "/api/v1/jobs?limit=0", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs?limit=501", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs?state=odd", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs?kind=%00", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs?queue=", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/jobs?cursor=x", {}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/retry", {}, 415, "request.media_type_unsupported"),
+    ("POST", "/api/v1/jobs/retry", {"json": {}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/retry", {"json": {"all": False}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/retry", {"json": {"state": ["completed"]}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/retry", {"json": {"state": ["available"]}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/retry", {"json": {"kind": "a", "more": 1}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/cancel", {"json": {}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/cancel", {"json": {"state": []}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/cancel", {"json": {"state": ["discarded"]}}, 400, "request.invalid"),
+    ("POST", "/api/v1/jobs/cancel", {"json": {"queue": "\0"}}, 400, "request.invalid"),
+    ("POST", "/api/v1/queues/no-such-queue/pause", {}, 404, "request.not_found"),
+    ("POST", "/api/v1/queues/%00/resume", {}, 404, "request.not_found"),
+    ("GET", "/api/v1/events?colour=red", {}, 400, "request.invalid"),
+    ("GET", "/api/v1/events?kind=a%20b", {}, 400, "request.invalid"),
     ("POST", "/api/v1/assets", {}, 415, "request.media_type_unsupported"),
     ("POST", "/api/v1/assets", {"json": {}}, 415, "request.media_type_unsupported"),
     ("POST", "/api/v1/assets", {"headers": {"Content-Type": "multipart/form-data"}}, 400, "request.invalid"),

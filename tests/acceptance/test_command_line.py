@@ -16,7 +16,11 @@ from lumilio.cli import main
 from lumilio.config import Config, default_toml
 from tests.running import RunningDaemon
 
-COMMANDS = ("up", "serve", "import", "check", "migrate", "config", "config init", "config show")
+COMMANDS = (
+    "up", "serve", "import", "worker", "check", "migrate", "config", "config init", "config show",
+    "jobs", "jobs list", "jobs show", "jobs retry", "jobs cancel", "jobs watch",
+    "queues", "queues list", "queues pause", "queues resume",
+)  # fmt: skip
 
 
 def _run(
