@@ -66,8 +66,9 @@ async def run(config: Config, slots: Mapping[str, int]) -> None:
             async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as services:
                 services.create_task(working.worker.run(stopping), name=working.worker.name)
                 services.create_task(attach_returned(working.library, stopping), name="attach")
-                notifier.notify("READY=1")
-                log.info("worker.ready", queue=", ".join(f"{queue} {count}" for queue, count in slots.items()))
+                if await working.worker.registered(stopping):
+                    notifier.notify("READY=1")
+                    log.info("worker.ready", queue=", ".join(f"{queue} {count}" for queue, count in slots.items()))
                 await stopping.wait()
                 notifier.notify("STOPPING=1")
                 log.info("worker.stopping")

@@ -102,7 +102,7 @@ class Worker:
         async with asyncio.TaskGroup() as plumbing:
             loops = [plumbing.create_task(self._notifier.run(), name=self._notifier.name)]
             try:
-                if await self._registered(stopping):
+                if await self.registered(stopping):
                     log.info("queue.worker_started", worker_id=self.worker_id)
                     loops.append(plumbing.create_task(self._maintenance.run(), name=self._maintenance.name))
                     loops.append(plumbing.create_task(self._progress.run(), name=self._progress.name))
@@ -115,8 +115,8 @@ class Worker:
                 for loop in loops:
                     loop.cancel()
 
-    async def _registered(self, stopping: asyncio.Event) -> bool:
-        """Claim nothing before the lock is held: another worker would take this one for dead."""
+    async def registered(self, stopping: asyncio.Event) -> bool:
+        """Wait until others can see that this worker lives, and it claims. False when it is stopped before."""
         waits = {
             asyncio.create_task(self._notifier.registered.wait(), name="queue registration"),
             asyncio.create_task(stopping.wait(), name="queue stopping"),

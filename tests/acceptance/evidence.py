@@ -5,8 +5,8 @@ import io
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -214,6 +214,21 @@ def decoders(daemon: RunningDaemon) -> list[psutil.Process]:
         if "forkserver" in " ".join(server.cmdline())
         for process in server.children()
     ]
+
+
+@contextmanager
+def decoding_held_up(daemon: RunningDaemon) -> Iterator[None]:
+    """Nothing is decoded meanwhile: the decoders stand still, and so does the fork server that would make others."""
+    held = [process for process in decoders(daemon)]
+    held += {process.ppid(): psutil.Process(process.ppid()) for process in held}.values()
+    for process in held:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in reversed(held):
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def exiftools(daemon: RunningDaemon) -> list[psutil.Process]:

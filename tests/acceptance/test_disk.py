@@ -3,8 +3,7 @@
 import asyncio
 import io
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests.acceptance.evidence import (
     all_assets,
     assert_whole,
     count_files,
-    decoders,
+    decoding_held_up,
     noise_photo,
     photos,
     rows_of,
@@ -126,24 +125,12 @@ async def test_a_disk_that_is_unplugged_at_work_is_waited_for(daemon: RunningDae
             assert await rows.fetchval("SELECT count(*) FROM locations WHERE state <> 'present'") == 0
 
 
-@contextmanager
-def _suspended(daemon: RunningDaemon) -> Iterator[None]:
-    children = decoders(daemon)
-    for child in children:
-        child.suspend()
-    try:
-        yield
-    finally:
-        for child in children:
-            child.resume()
-
-
 async def _decoders_held_up(daemon: RunningDaemon, client: aiohttp.ClientSession) -> Any:
-    """Have both decoders started by one photo each at most, and stop them."""
+    """Have the fork server started by a first photo, and stop it with its decoders."""
     status, answer = await upload(client, "first.jpg", noise_photo(random.Random("first"), (64, 64)))
     assert status == 202
     assert (await finished(client, answer["task_id"]))["state"] == "completed"
-    return _suspended(daemon)
+    return decoding_held_up(daemon)
 
 
 async def _committed(daemon: RunningDaemon, files: Mapping[str, bytes]) -> None:

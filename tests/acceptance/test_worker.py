@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.evidence import assert_whole, decoders, photos, rows_of, send, settled, until
+from tests.acceptance.evidence import assert_whole, decoders, decoding_held_up, photos, rows_of, send, settled, until
 from tests.running import STOP_SECONDS, RunningDaemon, running_daemon
 
 
@@ -89,38 +89,30 @@ async def test_a_killed_worker_leaves_its_jobs_to_the_daemon_and_nothing_behind(
         assert [link.name for link in links] == [f"tmp-worker-{again.pid}"]
 
 
-async def test_a_job_that_is_cancelled_while_it_decodes_loses_its_decoder(daemon: RunningDaemon) -> None:
-    (name, data), *_ = photos(1, seed=303).items()
-    held = decoders(daemon)
-    for child in held:
-        child.suspend()
-    acknowledged: dict[str, bytes] = {}
-    try:
-        await send(daemon, {name: data}, acknowledged)
-        async with rows_of(daemon) as rows:
-            async with asyncio.timeout(60):
-                query = "SELECT id FROM jobs WHERE kind = 'process_asset' AND state = 'running'"
-                while (job_id := await rows.fetchval(query)) is None:
-                    await asyncio.sleep(0.02)
-                while not await rows.fetchval("SELECT count(*) FROM assets"):  # stored; now it decodes
-                    await asyncio.sleep(0.02)
-            await asyncio.sleep(0.3)
+async def test_a_job_that_is_cancelled_while_it_decodes_loses_its_decoder_and_can_be_retried(
+    daemon: RunningDaemon,
+) -> None:
+    (first, one), (second, other) = photos(2, seed=303).items()
+    await send(daemon, {first: one}, {})
+    await settled(daemon)
+    (child,) = decoders(daemon)
+    with decoding_held_up(daemon):
+        await send(daemon, {second: other}, {})
+        async with rows_of(daemon) as rows, asyncio.timeout(60):
+            while await rows.fetchval("SELECT count(*) FROM assets WHERE state = 'stored'") == 0:
+                await asyncio.sleep(0.02)  # when its row is there it decodes, or is about to
+            job_id = await rows.fetchval("SELECT id FROM jobs WHERE kind = 'process_asset'")
             done = daemon.run_cli("jobs", "cancel", str(job_id))
             assert done.returncode == 0, done.stderr
-            async with asyncio.timeout(30):
-                while await rows.fetchval("SELECT count(*) FROM jobs WHERE id = $1", job_id):
-                    await asyncio.sleep(0.02)
-            state = await rows.fetchval("SELECT state FROM finished_jobs WHERE id = $1", job_id)
-        assert state == "cancelled"
-        await until(lambda: sum(child.is_running() for child in held) < len(held), "a decoder is gone")
-    finally:
-        for child in held:
-            if child.is_running():
-                child.resume()
+            while await rows.fetchval("SELECT count(*) FROM jobs WHERE id = $1", job_id):
+                await asyncio.sleep(0.02)
+            assert await rows.fetchval("SELECT state FROM finished_jobs WHERE id = $1", job_id) == "cancelled"
+            assert await rows.fetchval("SELECT code FROM problems") == "queue.cancelled"
+        await until(lambda: child.status() == psutil.STATUS_ZOMBIE, "the decoder was killed")
     done = daemon.run_cli("jobs", "retry", str(job_id))
     assert done.returncode == 0, done.stderr
     await settled(daemon)
-    await assert_whole(daemon, [data])
+    await assert_whole(daemon, [one, other])
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ async def test_a_job_that_runs_elsewhere_is_cancelled_by_a_notification(database
 
     kind = kind_of(work)
     job_id = await add_one(database, kind)
-    async with working(database, kind), working(database, kind_of(_never, name="other")) as elsewhere:
+    async with working(database, kind), working(database, kind_of(_never, queue="other")) as elsewhere:
         await until(started)
         await _cancel(database, JobFilter(ids=(job_id,)), elsewhere)
         await until(interrupted)

@@ -35,11 +35,13 @@ class Args(BaseModel):
 Work = Callable[[JobContext, Args], Awaitable[Mapping[str, object] | None]]
 
 
-def kind_of(work: Work, *, name: str = "task", max_attempts: int = 3, timeout: float = 60) -> JobKind[Args]:
+def kind_of(
+    work: Work, *, name: str = "task", queue: str = QUEUE, max_attempts: int = 3, timeout: float = 60
+) -> JobKind[Args]:
     """A kind that retries at once."""
     return JobKind(
         name=name,
-        queue=QUEUE,
+        queue=queue,
         args=Args,
         work=work,
         max_attempts=max_attempts,
@@ -83,7 +85,8 @@ async def working(
     rescue_after: float = 60,
 ) -> AsyncIterator[Running]:
     """Run a worker, and drain it at the end."""
-    settings = QueueSettings(slots={QUEUE: slots}, poll=poll, heartbeat=heartbeat, rescue_after=rescue_after)
+    queues = dict.fromkeys((kind.queue for kind in kinds), slots)
+    settings = QueueSettings(slots=queues, poll=poll, heartbeat=heartbeat, rescue_after=rescue_after)
     worker = Worker(db=db, kinds=kinds, settings=settings, on_given_up=on_given_up)
     stopping = asyncio.Event()
     running = Running(
