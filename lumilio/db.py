@@ -35,6 +35,7 @@ _WORTH_RETRYING = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.CannotConnectNowError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby that is about to become the primary
 )
 
 
@@ -246,15 +247,27 @@ class Database:
     @asynccontextmanager
     async def listener(self, name: str) -> AsyncIterator[Listener]:
         """A connection outside the pool, for LISTEN, which the server shows under this name."""
-        with _translated("connect listener"):
+        async with self._dedicated({"application_name": name}) as connection:
+            yield Listener(connection)
+
+    @asynccontextmanager
+    async def busy_session(self, name: str) -> AsyncIterator[Tx]:
+        """A connection outside the pool for few statements that run all the time: each is planned once.
+
+        PostgreSQL would plan them at every call, at several times their own cost, whenever it thinks that pays.
+        """
+        settings = {"application_name": name, "plan_cache_mode": "force_generic_plan"}
+        async with self._dedicated(settings) as connection:
+            yield Tx(connection)
+
+    @asynccontextmanager
+    async def _dedicated(self, settings: dict[str, str]) -> "AsyncIterator[AsyncpgConnection[Any]]":
+        with _translated("connect"):
             connection: AsyncpgConnection[Any] = await asyncpg.connect(
-                **self._address.connect_args(),
-                timeout=30,
-                command_timeout=60,
-                server_settings={"application_name": name},
+                **self._address.connect_args(), timeout=30, command_timeout=60, server_settings=settings
             )
         try:
-            yield Listener(connection)
+            yield connection
         finally:
             with suppress(*_WORTH_RETRYING, asyncpg.InterfaceError):
                 await connection.close(timeout=5)

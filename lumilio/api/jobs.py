@@ -131,7 +131,8 @@ async def cancel_job(request: web.Request) -> web.Response:
         if not cancelled.count:
             job = await _find(tx, job_id, scope)
             raise Conflict(f"job {job_id} is {job.state.value}; only jobs that are not over can be cancelled")
-    context.worker.announce_cancel(cancelled.running)
+    if cancelled.running:
+        context.worker.announce_cancel()
     return answer(CancelOutcome(job_id=str(job_id), outcome="stopping" if cancelled.running else "cancelled"))
 
 
@@ -158,7 +159,8 @@ async def cancel_jobs(request: web.Request) -> web.Response:
     async for ids in _pages(context.library.db, wanted):
         async with context.library.db.transaction() as tx:
             done = await control.cancel(tx, replace(wanted, ids=ids), on_given_up=show_given_up)
-        context.worker.announce_cancel(done.running)
+        if done.running:
+            context.worker.announce_cancel()
         counts.cancelled += len(done.over)
         counts.stopping += len(done.running)
     return answer(counts)

@@ -1,6 +1,6 @@
 """What a worker does to rows that it runs: claim, report, give back. All guarded by worker and attempt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -45,6 +45,7 @@ async def exchange(
     tx: Tx, *, worker_id: int, queue: str, completed: Sequence[Ended], slots: int, marks: Marks
 ) -> Exchange:
     """Report what is completed and claim up to ``slots`` jobs behind ``marks`` in claim order, in one round trip."""
+    completed = sorted(completed, key=_lock_order)
     rows = await tx.rows(
         "jobs.exchange",
         worker_id,
@@ -79,6 +80,11 @@ def _claimed(row: Row) -> ClaimedJob:
     )
 
 
+def _lock_order(end: Ended) -> int:
+    """By id, as everybody locks several jobs, so that none waits for one that waits for it."""
+    return end.job.id
+
+
 def _claim_order(job: ClaimedJob) -> tuple[int, datetime, int]:
     return job.priority, job.run_at, job.id
 
@@ -88,6 +94,7 @@ async def settle(tx: Tx, *, worker_id: int, ended: Sequence[Ended]) -> Mapping[J
 
     One that is missing there was rescued meanwhile; one that somebody wants cancelled is cancelled, not tried again.
     """
+    ended = sorted(ended, key=_lock_order)
     rows = await tx.rows(
         "jobs.settle",
         worker_id,
@@ -102,19 +109,20 @@ async def settle(tx: Tx, *, worker_id: int, ended: Sequence[Ended]) -> Mapping[J
     return _states(rows)
 
 
-async def release(tx: Tx, *, worker_id: int, queue: str, held: Sequence[JobId]) -> Mapping[JobId, JobState]:
-    """Give back what this worker runs in the queue according to its rows, but not according to itself (``held``).
+async def release(tx: Tx, *, worker_id: int, attempts: Collection[tuple[JobId, int]]) -> Mapping[JobId, JobState]:
+    """Give back these attempts (job, number) of the worker: restored, and no error recorded.
 
-    The attempt is restored and no error recorded. Returns what each job is now.
+    Returns what each job is now; one that is missing there is not the worker's any more.
     """
-    return _states(await tx.rows("jobs.release", worker_id, queue, held))
+    ordered = sorted(attempts)
+    ids, numbers = [job_id for job_id, _ in ordered], [attempt for _, attempt in ordered]
+    return _states(await tx.rows("jobs.release", worker_id, ids, numbers))
 
 
-async def mine(tx: Tx, worker_id: int) -> Mapping[tuple[JobId, int], bool]:
+async def mine(tx: Tx, *, worker_id: int, queue: str) -> Mapping[tuple[JobId, int], bool]:
     """The attempts (job, number) that this worker runs according to the rows, and whether each is to be cancelled."""
-    return {
-        (JobId(row["id"]), row["attempt"]): row["cancel_requested"] for row in await tx.rows("jobs.mine", worker_id)
-    }
+    rows = await tx.rows("jobs.mine", worker_id, queue)
+    return {(JobId(row["id"]), row["attempt"]): row["cancel_requested"] for row in rows}
 
 
 def _states(rows: Sequence[Row]) -> Mapping[JobId, JobState]:

@@ -81,8 +81,12 @@ async def list_jobs(tx: Tx, wanted: JobFilter, *, before: JobId | None, limit: i
 
 
 async def cancel(tx: Tx, wanted: JobFilter, *, on_given_up: GivenUpHook, limit: int = BATCH) -> Cancelled:
-    """Cancel up to ``limit`` jobs that are not over. Those that run are stopped by ``Worker.announce_cancel``."""
-    rows = await tx.rows("job_control.cancel", *wanted.arguments(), limit)
+    """Cancel up to ``limit`` jobs that are not over, in a transaction.
+
+    Those that run are stopped by ``Worker.announce_cancel`` after the commit.
+    """
+    locked = [row["id"] for row in await tx.rows("job_control.lock", *wanted.arguments(), limit)]
+    rows = await tx.rows("job_control.cancel", locked)
     over = [JobId(row["id"]) for row in rows if not row["running"]]
     for job in (await get_jobs(tx, over)).values():
         await call_given_up_hook(on_given_up, tx, job)

@@ -27,7 +27,9 @@ _TIDY_INTERVAL = 15.0
 _SCHEDULE_INTERVAL = 30.0
 """Seconds after which the schedules are read again at the latest: clocks are set, and machines sleep."""
 _SHARE = 20.0
-"""A step rests for so many times what it took, so that maintenance never costs more than a twentieth of the time."""
+"""A step rests for so many times what it took, at most a heartbeat: maintenance costs a twentieth of the time."""
+_RECONNECTING = 2.5
+"""Seconds within which all workers that live are back when PostgreSQL has started (``Notifier`` tries every second)."""
 
 log = get_log()
 
@@ -62,7 +64,7 @@ class Maintenance:
         self._periodic = periodic
         self._on_given_up = on_given_up
         self._suspects: frozenset[int] | None = None
-        self._planned = False
+        self._planned_in = 0
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -81,24 +83,32 @@ class Maintenance:
                 pause = await step()
                 outage.ends()
             except DatabaseUnavailable as exc:
-                pause = outage.begins(exc)
-            await asyncio.sleep(max(pause, _SHARE * (time.monotonic() - began)))
+                await asyncio.sleep(outage.begins(exc))
+                continue
+            rest = min(_SHARE * (time.monotonic() - began), self._settings.heartbeat)
+            await asyncio.sleep(max(pause, rest))
 
     async def _look_for_lost_workers(self) -> float:
         """Rescue from workers that are frozen, and from those that had no session at two looks.
 
         After an outage every worker has to connect again, and one look would take the slower ones for dead. A process
-        in its first session has seen none: it acts at its first look, so that after a crash work goes on at once.
+        in its first session on a server that runs for long has seen none: it acts at its first look, so that after a
+        crash work goes on at once.
         """
         previous = self._suspects
         # Two looks, one heartbeat apart, still end within the promised time.
         silent_for = self._settings.rescue_after - 2 * self._settings.heartbeat
         async with self._db.session() as session:
             found = await lost_workers(session, worker_id=self._worker_id, silent_for=silent_for)
-        sure = found.gone if previous is None and self._notifier.sessions == 1 else found.gone & (previous or set())
+            at_once = previous is None and self._notifier.sessions == 1
+            if at_once and found.gone:
+                at_once = await session.value("jobs.server_age") > 2 * self._settings.heartbeat
+        sure = found.gone if at_once else found.gone & (previous or frozenset())
         self._suspects = found.gone - sure
         if sure or found.frozen:
             await self._rescue(sorted(sure | found.frozen), silent_for)
+        if previous is None and self._suspects:
+            return min(_RECONNECTING, self._settings.heartbeat)
         return self._settings.heartbeat * random.uniform(0.9, 1)  # noqa: S311 jitter
 
     async def _rescue(self, lost: Sequence[int], silent_for: float) -> None:
@@ -127,9 +137,10 @@ class Maintenance:
         return self._settings.poll if soonest is None else min(self._settings.poll, max(_SOONEST, float(soonest)))
 
     async def _fire(self) -> float:
-        if not self._planned:
+        session = self._notifier.sessions
+        if session != self._planned_in:  # another leader may have had another plan
             await plan(self._db, self._periodic)
-            self._planned = True
+            self._planned_in = session
         queues, soonest = await fire_due(self._db, self._periodic)
         for queue in queues:
             self._notifier.announce(queue)

@@ -15,7 +15,6 @@ from lumilio import metrics
 from lumilio.db import Database, Listener
 from lumilio.errors import DatabaseUnavailable
 from lumilio.log import get_log
-from lumilio.model import JobId
 from lumilio.queue.outage import Outage
 
 CHANNEL = "lumilio_jobs"
@@ -23,8 +22,8 @@ _PING_TIMEOUT = 5.0
 _LOCK_RETRY = 0.5
 _WAKE = "wake"
 _CANCEL = "cancel"
-_MOST_IDS = 300
-"""Job ids in one notification, whose payload ends at 8,000 bytes."""
+_LONGEST_OUTAGE_PAUSE = 1.0
+"""Seconds between two tries to connect: others wait a little longer before they take this worker for dead."""
 
 log = get_log()
 
@@ -34,7 +33,7 @@ class Notifier:
 
     ``lock_held``: others see that it lives. ``sessions`` counts the connections that there were.
 
-    ``heartbeat`` and ``debounce`` are seconds; ``wakes`` and ``cancel`` are called for what is to be looked at here.
+    ``heartbeat`` and ``debounce`` are seconds; ``wakes`` and ``on_cancel`` are called when this process has to look.
     """
 
     def __init__(
@@ -45,7 +44,7 @@ class Notifier:
         heartbeat: float,
         debounce: float,
         wakes: Mapping[str, Callable[[], None]],
-        cancel: Callable[[Collection[JobId]], None],
+        on_cancel: Callable[[], None],
     ) -> None:
         self.name = "queue notifier"
         self.registered = asyncio.Event()
@@ -56,18 +55,18 @@ class Notifier:
         self._heartbeat = heartbeat
         self._debounce = debounce
         self._wakes = wakes
-        self._cancel = cancel
+        self._on_cancel = on_cancel
         self._connected = False
         self._pending: set[str] = set()
-        self._cancelled: set[JobId] = set()
+        self._cancel_pending = False
         self._attention = asyncio.Event()
         self.lock_held = False
         self._outage = Outage(self.name)
 
     @property
     def listening(self) -> bool:
-        """Whether the connection answered when it was last asked."""
-        return self._connected
+        """Whether the connection answered when it was last asked, and others can see by it that this worker lives."""
+        return self._connected and self.lock_held
 
     def announce(self, queue: str) -> None:
         """Jobs of this queue were committed: wake its producer here at once, and other processes soon."""
@@ -75,10 +74,13 @@ class Notifier:
         self._pending.add(queue)
         self._attention.set()
 
-    def announce_cancel(self, job_ids: Collection[JobId]) -> None:
-        """The wish to cancel these running jobs was committed: stop them here at once, and elsewhere soon."""
-        self._cancel(job_ids)
-        self._cancelled.update(job_ids)
+    def announce_cancel(self) -> None:
+        """The wish to cancel running jobs was committed: whoever runs them looks for it, here at once, elsewhere soon.
+
+        Without their ids: by the time that somebody reads them, a job may run for another reason.
+        """
+        self._on_cancel()
+        self._cancel_pending = True
         self._attention.set()
 
     def wake(self, queue: str) -> None:
@@ -97,7 +99,7 @@ class Notifier:
                     self.sessions += 1
                     await self._serve(listener)
             except DatabaseUnavailable as exc:
-                await asyncio.sleep(self._outage.begins(exc))
+                await asyncio.sleep(min(self._outage.begins(exc), _LONGEST_OUTAGE_PAUSE))
 
     async def _serve(self, listener: Listener) -> None:
         self.lock_held = False
@@ -131,9 +133,10 @@ class Notifier:
     async def _register(self, listener: Listener) -> None:
         if self.lock_held:
             return
-        # The session of a connection that broke may hold it a little longer: then others still see this worker alive.
         self.lock_held = bool(await listener.session.value("jobs.hold_worker_lock", self._worker_id))
-        if self.lock_held:
+        if not self.lock_held:
+            await listener.session.value("jobs.end_own_session", self._worker_id)
+        else:
             self.registered.set()
             for queue in self._wakes:  # what was announced while nobody listened
                 self.wake(queue)
@@ -153,20 +156,21 @@ class Notifier:
         if self._pending:
             queues, self._pending = self._pending, set()
             await self._notify(listener, _WAKE, sorted(queues))
-        while self._cancelled:
-            ids = [self._cancelled.pop() for _ in range(min(_MOST_IDS, len(self._cancelled)))]
-            await self._notify(listener, _CANCEL, [str(job_id) for job_id in ids])
+        if self._cancel_pending:
+            self._cancel_pending = False
+            await self._notify(listener, _CANCEL, [])
 
     async def _notify(self, listener: Listener, verb: str, words: Collection[str]) -> None:
         await listener.session.value("jobs.notify", f"{verb} {self._worker_id} {' '.join(words)}")
         await asyncio.sleep(self._debounce)
 
     def _receive(self, payload: str) -> None:
-        verb, sender, *words = payload.split(" ")
+        verb, _, rest = payload.partition(" ")
+        sender, *queues = rest.split(" ")
         if sender == str(self._worker_id):
             return
         if verb == _WAKE:
-            for queue in words:
+            for queue in queues:
                 self.wake(queue)
         elif verb == _CANCEL:
-            self._cancel({JobId(int(word)) for word in words if word.isdigit()})
+            self._on_cancel()

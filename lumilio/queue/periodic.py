@@ -34,10 +34,10 @@ async def fire_due(db: Database, jobs: Sequence[PeriodicJob]) -> tuple[set[str],
     """Enqueue what is due. Returns the queues that got jobs, and how many seconds remain to the next moment."""
     by_name = {job.name: job for job in jobs}
     queues: set[str] = set()
-    for row in await db.rows("jobs.due_schedules"):
-        job = by_name.get(row["name"])
-        if job is None or not row["due"]:
+    for row in await db.rows("jobs.due_schedules", list(by_name)):
+        if row["seconds"] > 0:
             continue
+        job = by_name[row["name"]]
         async with db.transaction() as tx:
             # Not before what is due: the clock of the database may be ahead of this one.
             following = next_run(job.expression, max(datetime.now(UTC), row["next_run_at"]))
@@ -47,5 +47,5 @@ async def fire_due(db: Database, jobs: Sequence[PeriodicJob]) -> tuple[set[str],
             await enqueue_many(tx, specs)
         queues.update(spec.queue for spec in specs)
         log.info("schedule.fired", name=job.name, count=len(specs))
-    moments = [row["next_run_at"] for row in await db.rows("jobs.due_schedules")]
-    return queues, min(((moment - datetime.now(UTC)).total_seconds() for moment in moments), default=None)
+    waiting = await db.rows("jobs.due_schedules", list(by_name))
+    return queues, min((row["seconds"] for row in waiting), default=None)

@@ -51,7 +51,7 @@ class ProgressBoard:
             await asyncio.sleep(self._interval)
 
     async def _write(self) -> None:
-        said = list(self._said.items())
+        said = sorted(self._said.items(), key=lambda item: item[0])  # everybody locks jobs in this order
         async with self._db.session() as session:
             await session.execute(
                 "jobs.report_progress",

@@ -2,14 +2,16 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from lumilio.db import Database
 from lumilio.errors import DatabaseUnavailable
 from lumilio.log import get_log
-from lumilio.model import JobId
 from lumilio.queue import claims
+from lumilio.queue.attempts import AttemptKey, Interruption
 from lumilio.queue.given_up import GivenUpHook
 from lumilio.queue.kinds import JobKind, QueueSettings, check_table
 from lumilio.queue.maintenance import Maintenance
@@ -17,7 +19,7 @@ from lumilio.queue.memory import MemoryBudget
 from lumilio.queue.notifier import Notifier
 from lumilio.queue.outage import Outage
 from lumilio.queue.periodic import PeriodicJob
-from lumilio.queue.producer import Interruption, Producer, Workplace
+from lumilio.queue.producer import Producer, Workplace
 from lumilio.queue.progress import ProgressBoard
 
 log = get_log()
@@ -47,6 +49,8 @@ class Worker:
         self.attempts_of: Mapping[str, int] = {kind.name: kind.max_attempts for kind in table.values()}
         self.slots: Mapping[str, int] = settings.slots
         self.queues = frozenset(kind.queue for kind in table.values())
+        self._own_attention = asyncio.Event()
+        self._strays: dict[str, dict[AttemptKey, float]] = {}
         self._progress = ProgressBoard(db=db, worker_id=self.worker_id)
         workplace = Workplace(
             db=db,
@@ -65,7 +69,7 @@ class Worker:
             heartbeat=settings.heartbeat,
             debounce=settings.notify_debounce,
             wakes={queue: producer.wake for queue, producer in self._producers.items()},
-            cancel=self._cancel,
+            on_cancel=self._look_again,
         )
         self._maintenance = Maintenance(
             db=db,
@@ -80,9 +84,9 @@ class Worker:
         """Call this after the commit of a transaction that enqueued jobs of this queue."""
         self._notifier.announce(queue)
 
-    def announce_cancel(self, job_ids: Collection[JobId]) -> None:
-        """Call this after the commit of a transaction that noted the wish to cancel these running jobs."""
-        self._notifier.announce_cancel(job_ids)
+    def announce_cancel(self) -> None:
+        """Call this after the commit of a transaction that noted the wish to cancel running jobs."""
+        self._notifier.announce_cancel()
 
     @property
     def alive(self) -> bool:
@@ -128,31 +132,42 @@ class Worker:
                 wait.cancel()
         return not stopping.is_set()
 
-    def _cancel(self, job_ids: Collection[JobId]) -> None:
-        for producer in self._producers.values():
-            producer.cancel(job_ids)
+    def _look_again(self) -> None:
+        self._own_attention.set()
 
     async def _watch_own(self) -> None:
-        """Stop attempts that are no longer this worker's, because it froze and lost them, and cancelled ones whose
-
-        notification was lost.
-        """
+        """Compare what runs here with the rows, every heartbeat, and at once when somebody cancelled something."""
         outage = Outage("queue own jobs")
         while True:
-            await asyncio.sleep(self._settings.heartbeat)
-            running = [(producer, key) for producer in self._producers.values() for key in list(producer.attempts)]
-            if not running:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.heartbeat):
+                    await self._own_attention.wait()
+            self._own_attention.clear()
             try:
-                async with self._db.session() as session:
-                    mine = await claims.mine(session, self.worker_id)
+                for producer in self._producers.values():
+                    await self._compare_own(producer)
                 outage.ends()
             except DatabaseUnavailable as exc:
                 await asyncio.sleep(outage.begins(exc))
-                continue
-            for producer, key in running:
-                if key not in mine:
-                    if producer.interrupt(key, Interruption.SUPERSEDED):
-                        log.warning("job.superseded", job_id=key[0], attempt=key[1])
-                elif mine[key]:
-                    producer.interrupt(key, Interruption.CANCELLED)
+
+    async def _compare_own(self, producer: Producer) -> None:
+        """Stop attempts that somebody cancelled, or that this worker lost while it froze. Give back strays.
+
+        A stray is this worker's according to its row, and unknown here for a whole heartbeat: a claim that was
+        committed after its connection was lost.
+        """
+        running = list(producer.attempts)
+        async with self._db.session() as session:
+            mine = await claims.mine(session, worker_id=self.worker_id, queue=producer.queue)
+        for key in running:
+            if mine.get(key):
+                producer.interrupt(key, Interruption.CANCELLED)
+            elif key not in mine and producer.interrupt(key, Interruption.SUPERSEDED):
+                log.warning("job.superseded", job_id=key[0], attempt=key[1])
+        now = time.monotonic()
+        known = self._strays.get(producer.queue, {})
+        strays = {key: known.get(key, now) for key in mine.keys() - producer.held}
+        self._strays[producer.queue] = strays
+        lost = {key for key, since in strays.items() if now - since >= self._settings.heartbeat * 0.9}
+        if lost:
+            await producer.release_strays(lost)

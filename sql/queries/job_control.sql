@@ -1,18 +1,23 @@
 -- What people do to jobs and queues, and what they see of them.
 
+-- name: lock
+SELECT id
+FROM jobs
+WHERE (state = ANY ($1::text[]) OR $1 IS NULL)
+    AND (queue = $2 OR $2 IS NULL)
+    AND (kind = $3 OR $3 IS NULL)
+    AND (owner_id = $4 OR $4 IS NULL)
+    AND (id = ANY ($5::bigint[]) OR $5 IS NULL)
+ORDER BY id
+LIMIT $6
+FOR UPDATE;
+
 -- name: cancel
--- Waiting jobs are over at once; of running ones the wish is noted, and their worker told after the commit.
+-- Waiting jobs are over at once; of running ones the wish is noted, and their worker told after the commit. After `lock`
+-- and not in one statement with it: an UPDATE checks the constraints on the version that its snapshot shows, before it
+-- finds out that there is a newer one.
 WITH picked AS MATERIALIZED (
-    SELECT id, state
-    FROM jobs
-    WHERE (state = ANY ($1::text[]) OR $1 IS NULL)
-        AND (queue = $2 OR $2 IS NULL)
-        AND (kind = $3 OR $3 IS NULL)
-        AND (owner_id = $4 OR $4 IS NULL)
-        AND (id = ANY ($5::bigint[]) OR $5 IS NULL)
-    ORDER BY id
-    LIMIT $6
-    FOR UPDATE
+    SELECT id, state FROM jobs WHERE id = ANY ($1::bigint[])
 ), wanted AS (
     UPDATE jobs SET cancel_requested_at = coalesce(cancel_requested_at, now())
     FROM picked
@@ -61,6 +66,7 @@ WITH picked AS MATERIALIZED (
         attempt + coalesce(rounds.attempts, 1), now(), owner_id, claimed_at, created_at, errors
     FROM picked
     LEFT JOIN unnest($7::text[], $8::smallint[]) AS rounds (kind, attempts) ON rounds.kind = picked.kind
+    ORDER BY picked.kind, picked.key, picked.id -- as `insert` does, so that they cannot deadlock
     ON CONFLICT (kind, key) WHERE key IS NOT NULL DO NOTHING
     RETURNING id, queue
 ), removed AS (

@@ -109,6 +109,7 @@ WITH ended AS (
     FROM jobs
     JOIN ended ON jobs.id = ended.id AND jobs.attempt = ended.attempt
     WHERE jobs.worker_id = $1
+    ORDER BY jobs.id
     FOR UPDATE OF jobs
 ), again AS (
     UPDATE jobs SET
@@ -137,12 +138,16 @@ UNION ALL
 SELECT id, state FROM kept;
 
 -- name: release
--- Gives back every job of this worker and queue except $3: interrupted ones, and claims whose answer was lost.
-WITH mine AS MATERIALIZED (
-    SELECT id, cancel_requested_at IS NOT NULL AS cancelled
+-- Gives back attempts of this worker: interrupted ones, and claims whose answer was lost.
+WITH given AS (
+    SELECT * FROM unnest($2::bigint[], $3::smallint[]) AS given (id, attempt)
+), mine AS MATERIALIZED (
+    SELECT jobs.id, jobs.cancel_requested_at IS NOT NULL AS cancelled
     FROM jobs
-    WHERE state = 'running' AND worker_id = $1 AND queue = $2 AND NOT id = ANY ($3::bigint[])
-    FOR UPDATE
+    JOIN given ON jobs.id = given.id AND jobs.attempt = given.attempt
+    WHERE jobs.worker_id = $1
+    ORDER BY jobs.id
+    FOR UPDATE OF jobs
 ), again AS (
     UPDATE jobs SET
         state = 'available', attempt = attempt - 1, worker_id = NULL, progress = NULL, progress_message = NULL
@@ -170,7 +175,7 @@ SELECT id, state FROM kept;
 -- What this worker runs according to the rows, and what of it somebody wants cancelled.
 SELECT id, attempt, cancel_requested_at IS NOT NULL AS cancel_requested
 FROM jobs
-WHERE state = 'running' AND worker_id = $1;
+WHERE state = 'running' AND worker_id = $1 AND queue = $2;
 
 -- name: report_progress
 -- Touches no indexed column, so that the new version stays on its page and no index grows.
@@ -180,6 +185,12 @@ WHERE jobs.id = given.id AND jobs.worker_id = $1 AND jobs.attempt = given.attemp
 
 -- name: hold_worker_lock
 SELECT pg_try_advisory_lock(1819635049, $1);
+
+-- name: end_own_session
+-- The number of a worker is its own: another session with its lock is one that it lost, and the server has not noticed.
+SELECT count(pg_terminate_backend(pid))
+FROM job_sessions
+WHERE role = 'worker' AND worker_id = $1 AND pid <> pg_backend_pid();
 
 -- name: lead
 -- Takes the leader's lock. From a leader whose session says nothing for $1 seconds it is taken away, for the next try.
@@ -193,6 +204,9 @@ SELECT
             AND pid <> pg_backend_pid()
             AND seen_at < clock_timestamp() - $1::double precision * interval '1 second'
     ) AS deposed;
+
+-- name: server_age
+SELECT extract(epoch FROM now() - pg_postmaster_start_time())::double precision;
 
 -- name: lost_workers
 -- Workers with running jobs whose session is gone, or says nothing for $2 seconds (frozen).
@@ -308,7 +322,9 @@ RETURNING next_run_at;
 DELETE FROM job_schedules WHERE NOT name = ANY ($1::text[]);
 
 -- name: due_schedules
-SELECT name, expression, next_run_at, next_run_at <= now() AS due FROM job_schedules ORDER BY next_run_at;
+SELECT name, next_run_at, extract(epoch FROM next_run_at - now())::double precision AS seconds
+FROM job_schedules
+WHERE name = ANY ($1::text[]);
 
 -- name: fire_schedule
 -- Only one process gets the row: the one whose idea of the due moment ($2) is still true.

@@ -33,7 +33,7 @@ async def _cancel(db: Database, wanted: JobFilter, worker: Running | None = None
     async with db.transaction() as tx:
         answer = await control.cancel(tx, wanted, on_given_up=ignore)
     if worker is not None:
-        worker.worker.announce_cancel(answer.running)
+        worker.worker.announce_cancel()
     return answer
 
 

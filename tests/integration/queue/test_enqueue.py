@@ -44,9 +44,9 @@ async def test_a_race_for_one_key_from_20_connections_makes_one_job(database_add
             answers = [task.result() for task in tasks]
             assert sum(answer.created for answer in answers) == 1
             assert len({answer.job_id for answer in answers}) == 1
-            async with db.session() as session:
-                await cancel(session, JobFilter(), on_given_up=ignore)
-                assert len(await get_jobs(session, [answers[0].job_id])) == 1, round_number
+            async with db.transaction() as tx:
+                await cancel(tx, JobFilter(), on_given_up=ignore)
+                assert len(await get_jobs(tx, [answers[0].job_id])) == 1, round_number
 
 
 async def test_overlapping_batches_in_opposite_order_do_not_deadlock(database_address: DatabaseAddress) -> None:

@@ -18,9 +18,7 @@ from tests.integration.queue.work import PATIENCE, QUEUE, Args, add, ignore, kin
 
 @asynccontextmanager
 async def _notifying(db: Database, worker_id: int, *, heartbeat: float) -> AsyncIterator[Notifier]:
-    notifier = Notifier(
-        db=db, worker_id=worker_id, heartbeat=heartbeat, debounce=0, wakes={}, cancel=lambda _job_ids: None
-    )
+    notifier = Notifier(db=db, worker_id=worker_id, heartbeat=heartbeat, debounce=0, wakes={}, on_cancel=lambda: None)
     task = asyncio.create_task(notifier.run(), name=f"notifier {worker_id}")
     try:
         yield notifier

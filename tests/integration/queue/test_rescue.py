@@ -245,9 +245,10 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_by_its_worker(databas
     jobs = await add(database, kind_of(work), 3)
     async with database.session() as session:
         first, second = await claim(session, worker_id=STRANGER, slots=2)
-        released = await claims.release(session, worker_id=STRANGER, queue=QUEUE, held=[first.id])
+        wrong = {(first.id, 2), (jobs[2].job_id, 1)}
+        released = await claims.release(session, worker_id=STRANGER, attempts={(second.id, 1), *wrong})
         assert released == {second.id: JobState.AVAILABLE}
-        assert await claims.mine(session, STRANGER) == {(first.id, 1): False}
+        assert await claims.mine(session, worker_id=STRANGER, queue=QUEUE) == {(first.id, 1): False}
     states = [(await job_of(database, job.job_id)).state for job in jobs]
     assert states == [JobState.RUNNING, JobState.AVAILABLE, JobState.AVAILABLE]
 

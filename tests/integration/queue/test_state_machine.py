@@ -171,7 +171,9 @@ class QueueMachine(RuleBasedStateMachine):
 
         async def act() -> set[JobId]:
             async with self.db.session() as session:
-                answer = await claims.release(session, worker_id=worker, queue=QUEUE, held=[job.id for job in held])
+                mine = await claims.mine(session, worker_id=worker, queue=QUEUE)
+                unheld = mine.keys() - {(job.id, job.attempt) for job in held}
+                answer = await claims.release(session, worker_id=worker, attempts=unheld)
             return set(answer)
 
         gone = running[len(held) :]
