@@ -34,7 +34,7 @@ from lumilio.errors import Conflict, NotFound, OriginalMissing, RequestError
 from lumilio.jobs import process_asset, render_asset, settle_trash
 from lumilio.jobs.find_known import find_known
 from lumilio.jobs.library import Library
-from lumilio.model import AssetId, MediaKind, parse_content_hash
+from lumilio.model import AssetId, MediaKind, ProcessingState, UserId, parse_content_hash
 from lumilio.queue import store
 from lumilio.storage import derivatives
 from lumilio.storage.disk import run_blocking
@@ -131,7 +131,9 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
     file = await run_blocking(_open_whole, path, row.bytes)
     if file is None:
         await run_blocking(repository.check_online)
-        await _render_again(context, asset_id)
+        if row.state is ProcessingState.PROBLEM:
+            raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is lost and could not be made again")
+        await _render_again(context, asset_id, caller_of(request).user_id)
         raise NotFound(f"the {query.size} thumbnail of asset {str(asset_id)!r} is being made again; ask later")
     return StoredFile(file, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
 
@@ -147,9 +149,9 @@ def _open_whole(path: Path, size: int) -> BinaryIO | None:
     return None
 
 
-async def _render_again(context: Context, asset_id: AssetId) -> None:
+async def _render_again(context: Context, asset_id: AssetId, owner_id: UserId) -> None:
     async with context.library.db.transaction() as tx:
-        await store.enqueue(tx, render_asset.spec(asset_id))
+        await store.enqueue(tx, render_asset.spec(asset_id, owner_id))
     context.library.wake_queue(render_asset.QUEUE)
 
 
@@ -202,7 +204,7 @@ async def _set_trashed(request: web.Request, *, trashed: bool) -> None:
         change = assets.set_trashed if trashed else assets.clear_trashed
         if not await change(tx, asset.id, owner_id):
             raise Conflict(f"asset {str(asset.id)!r} is {'already' if trashed else 'not'} in the trash")
-        await store.enqueue(tx, settle_trash.spec(asset.id))
+        await store.enqueue(tx, settle_trash.spec(asset.id, owner_id))
     context.library.wake_queue(settle_trash.QUEUE)
 
 

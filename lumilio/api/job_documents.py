@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from lumilio.jobs import process_asset
+from lumilio.jobs.given_up import reason_for_owner
 from lumilio.queue.policy import JobState, Priority
 from lumilio.queue.store import Job, JobError
 
@@ -107,7 +107,7 @@ def _error(error: JobError, whole: bool) -> JobErrorItem:
         attempt=error.attempt,
         at=datetime.fromisoformat(error.at),
         code=error.code,
-        message=error.message if whole else process_asset.reason_for_owner(error),
+        message=error.message if whole else reason_for_owner(error),
     )
 
 

@@ -52,11 +52,12 @@ class Watch:
         self._running: dict[JobId, Job] = {}
 
     async def look(self, tx: Tx) -> Look:
-        """Read what ended, what runs, and what became of that which ran and does neither. In this order: whatever
+        """Read what ended, what runs, and what became of that which ran and does neither.
 
-        happens between two of these is found by the next.
+        In this order: whatever happens between two of these is found by the next. After a flood the watch goes on from
+        now, or it would be one for as long as a transaction holds back the horizon.
         """
-        horizon = await control.horizon(tx)
+        horizon, now = await control.horizon(tx)
         since = horizon if self._since is None else self._since
         ended = await control.ended_since(tx, since, JobId(0), MOST_ENDED + 1)
         running = {job.id: job for job in await control.running_jobs(tx)}
@@ -65,12 +66,13 @@ class Watch:
         left = [*ended, *(await get_jobs(tx, gone)).values()] if gone else ended
         changed = [job for job in left if _ending(job) not in self._told]
         changed += [job for job in running.values() if _differs(job, self._running.get(job.id))]
+        flooded = len(ended) > MOST_ENDED
         look = Look(
             since=since,
-            horizon=max(since, horizon),
+            horizon=now if flooded else max(since, horizon),
             changed=changed,
             running=list(running.values()),
-            flooded=len(ended) > MOST_ENDED,
+            flooded=flooded,
         )
         self._told = frozenset(_ending(job) for job in left if job.finished_at and job.finished_at >= look.horizon)
         self._since, self._running = look.horizon, running

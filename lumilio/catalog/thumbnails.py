@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lumilio.db import Tx
-from lumilio.model import AssetId, ContentHash, RepositoryId, Thumbnail, UserId
+from lumilio.model import AssetId, ContentHash, ProcessingState, RepositoryId, Thumbnail, UserId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThumbnailRow:
-    """Where a thumbnail lies, and how many bytes its file must have to be whole."""
+    """Where a thumbnail lies, and how many bytes its file must have to be whole; ``state`` is that of its asset."""
 
     repository_id: RepositoryId
     content_hash: ContentHash
     bytes: int
+    state: ProcessingState
 
 
 async def put_thumbnails(
@@ -35,4 +36,5 @@ async def find_thumbnail(tx: Tx, asset_id: AssetId, size: int, owner_id: UserId)
         repository_id=RepositoryId(row["repository_id"]),
         content_hash=ContentHash(row["content_hash"].hex()),
         bytes=row["bytes"],
+        state=ProcessingState(row["state"]),
     )

@@ -237,7 +237,7 @@ def _tell_counts(counts: Document, words: Mapping[str, str], as_json: bool) -> N
         return
     first, *others = ((counts.get(key), word) for key, word in words.items())
     told = [first, *(each for each in others if each[0])]
-    Paper(sys.stdout).say("jobs: " + ", ".join(f"{number} {word}" for number, word in told))
+    Paper(sys.stdout).say("jobs: " + ", ".join(f"{printable(str(number))} {word}" for number, word in told))
 
 
 def _confirmed(counted: Counted) -> bool:

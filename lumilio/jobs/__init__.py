@@ -64,4 +64,7 @@ def periodic_jobs(config: Config, library: Library) -> tuple[PeriodicJob, ...]:
 
 async def show_given_up(tx: Tx, job: Job) -> None:
     """Hook of the queue: what a discarded or cancelled job leaves for people to see."""
-    await process_asset.show_given_up(tx, job)
+    if job.kind == process_asset.KIND:
+        await process_asset.show_given_up(tx, job)
+    elif job.kind == render_asset.KIND:
+        await render_asset.show_given_up(tx, job)

@@ -25,12 +25,12 @@ from lumilio.errors import (
     JobSnoozed,
     MediaDamaged,
     MediaError,
-    QueueError,
     StagedFileMissing,
     ToolError,
     ToolMissing,
 )
 from lumilio.jobs import settle_trash
+from lumilio.jobs.given_up import why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.jobs.render_asset import Renderer, render
 from lumilio.log import bind_context, get_log
@@ -53,8 +53,7 @@ from lumilio.model import (
 )
 from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
-from lumilio.queue.policy import CANCELLED, JobState
-from lumilio.queue.store import Job, JobError, JobSpec
+from lumilio.queue.store import Job, JobSpec
 from lumilio.storage import commit, quarantine, staging
 from lumilio.storage.commit import Committed
 from lumilio.storage.disk import run_blocking
@@ -245,7 +244,7 @@ class ProcessAsset:
                 for step in (GIVEN_UP_STEP, FACTS_STEP, DETECT_STEP):
                     await assets.clear_problem(tx, asset_id, step)
                 if known.trashed:  # what repairs an asset in the trash belongs there too
-                    await store.enqueue(tx, settle_trash.spec(asset_id))
+                    await store.enqueue(tx, settle_trash.spec(asset_id, asset.owner_id))
             else:
                 metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
             await locations.add_location(tx, asset_id, repository.id, committed)
@@ -297,7 +296,9 @@ class ProcessAsset:
 
 
 def _is_last_for_tools(job: JobContext) -> bool:
-    return job.attempt >= TOOL_ATTEMPTS
+    """A retried job has a whole round of attempts more, and so have its tools."""
+    earlier = job.max_attempts - MAX_ATTEMPTS
+    return job.attempt - earlier >= TOOL_ATTEMPTS
 
 
 def _as_capture_time(modified: datetime) -> CaptureTime:
@@ -318,37 +319,13 @@ def _read_head(path: Path) -> tuple[bytes, int, datetime]:
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
-    """Hook of the queue: a discarded job whose asset is stored becomes a problem beside that asset.
+    """A job that was given up, and whose asset is stored, becomes a problem beside that asset.
 
     Without an asset the staged bytes stay, for the sweep to set aside; the task tells why.
     """
-    if job.kind != KIND:
-        return
     args = Args.model_validate(job.args)
     known = await assets.find_by_hash(tx, UserId(args.owner_id), ContentHash(args.content_hash))
     if known is None or known.state is not ProcessingState.STORED:
         return
     await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
-    await assets.record_problem(tx, known.id, why_given_up(job))
-
-
-def why_given_up(job: Job) -> Problem:
-    """The last error of a job that ended without success, for the owner of its file."""
-    last = job.errors[-1] if job.errors else None
-    if job.state is JobState.CANCELLED and (last is None or last.code != CANCELLED):
-        return Problem(
-            code=CANCELLED, step=GIVEN_UP_STEP, reason="cancelled before it ran; retry the job to process it"
-        )
-    if last is None:
-        return Problem(code=QueueError.code, step=GIVEN_UP_STEP, reason="given up")
-    return Problem(code=last.code, step=GIVEN_UP_STEP, reason=reason_for_owner(last))
-
-
-def reason_for_owner(error: JobError) -> str:
-    """Why an attempt failed. Messages about storage and the database name the server's paths: those stay in the log
-
-    and in the job, for administrators.
-    """
-    if error.code.split(".")[0] in {"media", "tool", "queue"}:
-        return error.message
-    return "the server could not store or process the file; its log has the details"
+    await assets.record_problem(tx, known.id, why_given_up(job, GIVEN_UP_STEP))

@@ -8,13 +8,15 @@ from pydantic import BaseModel
 from lumilio import metrics
 from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import RenderingInput
+from lumilio.db import Tx
 from lumilio.errors import JobDiscarded, MediaError, ToolError
+from lumilio.jobs.given_up import why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.log import get_log
 from lumilio.media import processor_for
-from lumilio.model import AssetId, Problem, ProcessingState, Rendition
+from lumilio.model import AssetId, Problem, ProcessingState, Rendition, UserId
 from lumilio.queue.kinds import JobContext
-from lumilio.queue.store import JobSpec
+from lumilio.queue.store import Job, JobSpec
 from lumilio.storage import derivatives
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
@@ -47,9 +49,10 @@ class Renderer:
     timeout: float
 
 
-def spec(asset_id: AssetId) -> JobSpec:
+def spec(asset_id: AssetId, owner_id: UserId) -> JobSpec:
     """A job that makes the derivatives anew, once however often it is asked for."""
-    return JobSpec(kind=KIND, queue=QUEUE, args=Args(asset_id=asset_id), key=str(asset_id), max_attempts=3)
+    args = Args(asset_id=asset_id)
+    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=str(asset_id), max_attempts=3, owner_id=owner_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,14 @@ class RenderAsset:
         """Render one asset."""
         async with waiting_for_disk(self.library):
             await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
+
+
+async def show_given_up(tx: Tx, job: Job) -> None:
+    """A job that was given up (it crashed its process, say) becomes a problem of its asset, and nobody asks again."""
+    asset_id = AssetId(Args.model_validate(job.args).asset_id)
+    if await assets.get_for_rendering(tx, asset_id) is not None:
+        await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
+        await assets.record_problem(tx, asset_id, why_given_up(job, STEP))
 
 
 async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Rendered:

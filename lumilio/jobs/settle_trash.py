@@ -13,7 +13,7 @@ from lumilio.catalog.locations import Location
 from lumilio.errors import OriginalMissing
 from lumilio.jobs.library import Library, in_inbox, waiting_for_disk
 from lumilio.log import get_log
-from lumilio.model import AssetId, ContentHash, LocationId, LocationState
+from lumilio.model import AssetId, ContentHash, LocationId, LocationState, UserId
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import JobSpec
 from lumilio.storage import trash
@@ -28,9 +28,9 @@ class Args(BaseModel):
     asset_id: UUID
 
 
-def spec(asset_id: AssetId) -> JobSpec:
+def spec(asset_id: AssetId, owner_id: UserId) -> JobSpec:
     """Not unique: a job that has looked already must not swallow a later change."""
-    return JobSpec(kind=KIND, queue=QUEUE, args=Args(asset_id=asset_id), max_attempts=10)
+    return JobSpec(kind=KIND, queue=QUEUE, args=Args(asset_id=asset_id), max_attempts=10, owner_id=owner_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

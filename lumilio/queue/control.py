@@ -153,10 +153,12 @@ async def ended_since(tx: Tx, moment: datetime, after: JobId, limit: int) -> Seq
     return [job_from_row(row) for row in await tx.rows("job_control.ended_since", moment, after, limit)]
 
 
-async def horizon(tx: Tx) -> datetime:
-    """Whatever ended before this moment can be seen from now on; what cannot be seen yet will have ended later.
+async def horizon(tx: Tx) -> tuple[datetime, datetime]:
+    """A moment, and now, by the clock of the database.
+
+    Whatever ended before this moment can be seen from now on; what cannot be seen yet will have ended later.
 
     ``finished_at`` is when the transaction began that ended the job, so those that are open hold the horizon back.
     """
-    moment: datetime = await tx.value("job_control.horizon")
-    return moment
+    (row,) = await tx.rows("job_control.horizon")
+    return row["horizon"], row["now"]

@@ -240,7 +240,7 @@ def make_socket_directory(directory: ClusterDirectory, account: ClusterAccount) 
     if _socket_fits(path):
         path.mkdir(mode=0o700)
     else:
-        path = _short_directory()
+        path = _short_directory(directory.cluster_name)
         directory.run.symlink_to(path)
     os.chown(path, account.uid, account.gid)
     return path
@@ -256,8 +256,15 @@ def release_socket_directory(directory: ClusterDirectory) -> None:
         shutil.rmtree(run)
 
 
-def _short_directory() -> Path:
-    for parent in (Path(f"/run/user/{os.geteuid()}"), Path("/run"), Path(tempfile.gettempdir())):
+def _short_directory(name: str) -> Path:
+    """The same at every start, so that a process of another start finds it; another one where that name is taken."""
+    parents = (Path(f"/run/user/{os.geteuid()}"), Path("/run"), Path(tempfile.gettempdir()))
+    for path in (parent / name for parent in parents):
+        with suppress(OSError):
+            if _socket_fits(path):
+                path.mkdir(mode=0o700)
+                return path
+    for parent in parents:
         with suppress(OSError):
             path = Path(tempfile.mkdtemp(prefix="lumilio-", dir=parent))
             if _socket_fits(path):

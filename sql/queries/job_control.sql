@@ -205,7 +205,9 @@ WHERE state = 'running';
 -- name: horizon
 -- No finished_at that is still to come lies before it: that is when the transaction began. One without an id for five
 -- seconds only reads (a backup); a second is for transactions that are not shown yet, and a minute is the most.
-SELECT greatest(least(now(), min(xact_start)) - interval '1 second', now() - interval '1 minute')
+SELECT
+    greatest(least(now(), min(xact_start)) - interval '1 second', now() - interval '1 minute') AS horizon,
+    now() AS now
 FROM pg_stat_activity
 WHERE datname = current_database()
     AND backend_type = 'client backend'

@@ -5,6 +5,6 @@ SET repository_id = excluded.repository_id, width = excluded.width, height = exc
     created_at = now();
 
 -- name: find
-SELECT t.repository_id, t.bytes, a.content_hash
+SELECT t.repository_id, t.bytes, a.content_hash, a.state
 FROM thumbnails AS t JOIN assets AS a ON a.id = t.asset_id
 WHERE t.asset_id = $1 AND t.size = $2 AND a.owner_id = $3;

@@ -5,20 +5,22 @@ import os
 import random
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
-from lumilio.catalog import assets, locations, repositories, users
+from lumilio import jobs
+from lumilio.catalog import assets, locations, repositories, thumbnails, users
 from lumilio.catalog.repositories import RepositoryRow
 from lumilio.db import Database, DatabaseAddress
 from lumilio.errors import DecoderCrashed, JobDiscarded, JobSnoozed, StorageError
-from lumilio.jobs import settle_trash
+from lumilio.jobs import render_asset, settle_trash
 from lumilio.jobs.accept_upload import accept_upload
-from lumilio.jobs.process_asset import TOOL_ATTEMPTS, Args, show_given_up, spec
+from lumilio.jobs.process_asset import MAX_ATTEMPTS, TOOL_ATTEMPTS, Args, show_given_up, spec
+from lumilio.jobs.render_asset import RenderAsset
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.model import AssetId, ContentHash, ProcessingState, Role, UploadId
 from lumilio.queue import control, store
@@ -399,3 +401,32 @@ async def test_a_job_that_was_given_up_after_it_stored_its_file_renders_it_when_
         assert [problem.code for problem in await assets.problems_of(tx, known.id)] == ["queue.cancelled"]
     await _process(workshop, upload, number=11)
     await _assert_whole(workshop, upload)
+
+
+async def test_a_rendering_that_is_given_up_becomes_a_problem_until_a_retry_makes_its_thumbnails(
+    workshop: Workshop,
+) -> None:
+    upload = await _stage(workshop)
+    asset_id = AssetId(await _process(workshop, upload))
+    rendering = render_asset.spec(asset_id, workshop.owner_id)
+    async with workshop.db.transaction() as tx:
+        enqueued = await store.enqueue(tx, rendering)
+        await control.cancel(tx, JobFilter(owner_id=workshop.owner_id), on_given_up=jobs.show_given_up)
+        row = await thumbnails.find_thumbnail(tx, asset_id, 300, workshop.owner_id)
+        assert row is not None
+        assert row.state is ProcessingState.PROBLEM
+        retried = await control.retry(tx, JobFilter(ids=(enqueued.job_id,)), attempts_of={})
+        assert retried.revived
+    job = RenderAsset(library=workshop.library(), renderer=workshop.job(Steps()).renderer)
+    await job.work(attempt(), render_asset.Args(asset_id=asset_id))
+    await _assert_whole(workshop, upload)
+
+
+async def test_a_tool_has_a_whole_round_of_tries_after_a_retry(workshop: Workshop) -> None:
+    async def crash() -> None:
+        raise DecoderCrashed("the decoder died")
+
+    upload = await _stage(workshop)
+    later = replace(attempt(MAX_ATTEMPTS + 1), max_attempts=2 * MAX_ATTEMPTS)
+    with pytest.raises(DecoderCrashed):
+        await workshop.job(Steps(at="a decoder is wanted", act=crash)).work(later, upload.args)

@@ -289,14 +289,17 @@ async def test_directory_of_another_user_is_refused_with_the_way_out(tmp_path: P
 
 async def test_long_path_gets_a_socket_elsewhere_that_is_removed_afterwards(tmp_path: Path) -> None:
     directory = tmp_path / ("long, 'quoted' \\ name " * 5) / "pg"
+    hosts = set[Path]()
     for _ in range(2):
         async with run_cluster(directory) as cluster, connected(cluster.address) as connection:
             host = Path(cluster.address.host)
+            hosts.add(host)
             assert len(os.fsencode(host)) < 90
             assert host.stat().st_mode & 0o777 == 0o700
             assert await connection.fetchval("SELECT 1") == 1
         assert not host.exists()
         assert not (directory / "run").is_symlink()
+    assert len(hosts) == 1, "a worker of another start looks for it here"
 
 
 async def test_server_that_refuses_to_start_is_quoted(tmp_path: Path) -> None:
