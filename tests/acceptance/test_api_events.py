@@ -84,9 +84,11 @@ def tells(
     """Whether an event tells that a job is in a state (or that events were missed)."""
     return lambda event: (
         (or_reset and event.name == "reset")
-        or event.name == name
-        and event.data["state"] == state
-        and job_id == event.data["job_id" if name == "job" else "task_id"]
+        or (
+            event.name == name
+            and event.data["state"] == state
+            and job_id == event.data["job_id" if name == "job" else "task_id"]
+        )
     )
 
 
