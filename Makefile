@@ -36,12 +36,19 @@ lock: .venv/.setup-dev
 	$(compile) pyproject.toml --output-file requirements.txt
 	$(compile) pyproject.toml --extra dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(compile) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	$(compile) --group peers --constraint requirements-dev.txt --output-file requirements-peers.txt
 
 format: .venv/.setup-dev
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: .venv/.setup-dev
+.venv/.setup-peers: .venv/.setup-dev requirements-peers.txt
+	.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
+		--no-build-isolation --requirement requirements-peers.txt
+	touch $@
+
+bench: .venv/.setup-peers
 	.venv/bin/python -m tests.benchmarks.startup $(ARGS)
 	.venv/bin/python -m tests.benchmarks.api $(ARGS)
 	.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
+	.venv/bin/python -m tests.benchmarks.queue $(ARGS)

@@ -24,6 +24,7 @@ Row = Mapping[str, Any]
 """One result row, read by column name."""
 
 _LOCK_POLL = 0.05
+_JSONB_VERSION = b"\x01"
 _NAME = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
 _WORTH_RETRYING = (
     OSError,
@@ -37,6 +38,12 @@ _WORTH_RETRYING = (
     asyncpg.CannotConnectNowError,
     asyncpg.ReadOnlySQLTransactionError,  # a standby that is about to become the primary
 )
+
+
+class JsonText(str):
+    """A value for a jsonb column that is JSON text already."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +148,11 @@ class Tx:
         """Run a named query once for each argument list, in one round trip."""
         with _translated(query):
             await self._connection.executemany(named_queries()[query], args)
+
+    async def copy(self, table: str, columns: Sequence[str], records: Iterable[Sequence[object]]) -> None:
+        """Insert rows by COPY, which streams while ``records`` makes them: the fastest way to insert many."""
+        with _translated(f"copy to {table}"):
+            await self._connection.copy_records_to_table(table, records=records, columns=columns)
 
     async def script(self, text: str, *, what: str, timeout: float | None = None) -> None:
         """Run SQL text that is not a named query: migrations and tests. ``timeout`` in seconds, None for the pool's."""
@@ -278,8 +290,17 @@ async def _keep_as_it_is(_connection: "AsyncpgConnection[Any]") -> None:
 
 
 async def _prepare_connection(connection: "AsyncpgConnection[Any]") -> None:
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    await connection.set_type_codec("json", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+    # Binary, because COPY is.
+    await connection.set_type_codec("jsonb", encoder=_jsonb, decoder=_from_jsonb, schema="pg_catalog", format="binary")
+
+
+def _jsonb(value: object) -> bytes:
+    return _JSONB_VERSION + (value if isinstance(value, JsonText) else json.dumps(value)).encode()
+
+
+def _from_jsonb(data: bytes) -> object:
+    return json.loads(data[len(_JSONB_VERSION) :])
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ KEYS = frozenset(
 """Every key that a log event may carry."""
 
 _OWN = frozenset({"event", "level", "timestamp", "exc_info", "stack_info", "exception"})
+_ALLOWED = KEYS | _OWN
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 0x0A}
 _CONTROL |= dict.fromkeys((0x0A, 0x2028, 0x2029), " ")
 _CONTROL |= dict.fromkeys((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)), " ")
@@ -89,9 +90,8 @@ def configure_logging(level: str, style: Literal["auto", "json", "text"]) -> Non
 
 
 def _refuse_unknown(keys: MutableMapping[str, Any] | dict[str, object]) -> None:
-    unknown = keys.keys() - KEYS - _OWN
-    if unknown:
-        raise KeyError(f"log keys {sorted(unknown)} are not in log.KEYS")
+    if not keys.keys() <= _ALLOWED:
+        raise KeyError(f"log keys {sorted(keys.keys() - _ALLOWED)} are not in log.KEYS")
 
 
 def _check_keys(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

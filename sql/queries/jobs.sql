@@ -20,6 +20,9 @@ WITH given AS MATERIALIZED (
 )
 SELECT given.position, given.id FROM given JOIN inserted USING (id);
 
+-- name: reserve_ids
+SELECT array_agg(nextval('jobs_id_seq')) AS ids, now() AS now FROM generate_series(1, $1::integer);
+
 -- name: live_ids
 SELECT wanted.position, jobs.id
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS wanted (kind, key, position)

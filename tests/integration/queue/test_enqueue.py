@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from pydantic import BaseModel
@@ -10,9 +11,9 @@ from lumilio.db import Database, DatabaseAddress, Tx, open_database
 from lumilio.errors import JobArgsInvalid
 from lumilio.queue.control import JobFilter, cancel, depths
 from lumilio.queue.kinds import JobContext
-from lumilio.queue.policy import JobState
+from lumilio.queue.policy import JobState, Priority
 from lumilio.queue.store import Enqueued, JobSpec, enqueue, enqueue_many, get_job, get_jobs, live_job
-from tests.integration.queue.work import QUEUE, Args, ignore, job_of, kind_of, until, working
+from tests.integration.queue.work import QUEUE, STRANGER, Args, claim, ignore, job_of, kind_of, until, working
 
 
 class Name(BaseModel):
@@ -161,3 +162,37 @@ async def test_finished_jobs_are_removed_after_their_retention_in_batches(databa
         assert set(await get_jobs(session, [answer.job_id for answer in answers])) == {
             answer.job_id for answer in answers[5:]
         }
+
+
+async def test_many_jobs_without_keys_are_all_there_in_the_order_in_which_they_were_given(database: Database) -> None:
+    owner, kind = uuid4(), kind_of(_nothing)
+    specs = [kind.spec(Args(n=n), priority=Priority.IDLE, owner_id=owner) for n in range(250)]
+    async with database.transaction() as tx:
+        answers = await enqueue_many(tx, specs)
+        jobs = await get_jobs(tx, [answer.job_id for answer in answers])
+    assert all(answer.created for answer in answers)
+    assert [jobs[answer.job_id].args for answer in answers] == [{"n": n} for n in range(250)]
+    assert {(job.state, job.priority, job.owner_id, job.max_attempts) for job in jobs.values()} == {
+        (JobState.AVAILABLE, Priority.IDLE, owner, 3)
+    }
+    async with database.session() as session:
+        claimed = await claim(session, worker_id=STRANGER, slots=250)
+    assert [job.id for job in claimed] == [answer.job_id for answer in answers]
+
+
+async def test_of_many_jobs_with_one_that_cannot_be_stored_none_is_there(database: Database) -> None:
+    specs = [JobSpec(kind="upload", queue=QUEUE, args=Name(name="a" if n else "a\0b")) for n in range(250)]
+    with pytest.raises(JobArgsInvalid):
+        async with database.session() as session:
+            await enqueue_many(session, specs[::-1])
+    async with database.session() as session:
+        assert await depths(session) == {}
+
+
+async def test_of_many_jobs_those_with_a_key_that_lives_are_found_not_made(database: Database) -> None:
+    kind = kind_of(_nothing)
+    specs = [kind.spec(Args(n=n), key=str(n % 200)) for n in range(300)]
+    async with database.transaction() as tx:
+        answers = await enqueue_many(tx, specs)
+    assert [answer.created for answer in answers] == [True] * 200 + [False] * 100
+    assert answers[200].job_id == answers[0].job_id
