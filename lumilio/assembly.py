@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mappi
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from multiprocessing import util
 from pathlib import Path
 
@@ -49,15 +50,22 @@ def own_temporary_directory(link: Path) -> Iterator[None]:
     sockets, which the decoders' fork server makes there, end at 107 bytes.
     """
     before = tempfile.tempdir
-    remove_temporary_directory(link)
-    tempfile.tempdir = tempfile.mkdtemp(prefix=TEMPORARY_PREFIX)
-    link.symlink_to(tempfile.tempdir)
-    # multiprocessing removes its part when the process ends, with priority -100
-    util.Finalize(None, remove_temporary_directory, args=(link,), exitpriority=-101)
+    tempfile.tempdir = str(_temporary_directory(link))
     try:
         yield
     finally:
         tempfile.tempdir = before
+
+
+@cache
+def _temporary_directory(link: Path) -> Path:
+    """Once in a process: the fork server, which outlives a restart within it, has its socket there."""
+    remove_temporary_directory(link)
+    path = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+    link.symlink_to(path)
+    # multiprocessing removes its part when the process ends, with priority -100
+    util.Finalize(None, remove_temporary_directory, args=(link,), exitpriority=-101)
+    return path
 
 
 def remove_temporary_directory(link: Path) -> None:

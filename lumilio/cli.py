@@ -1,15 +1,18 @@
 """The ``lumilio`` command."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from lumilio import __version__
 from lumilio.errors import ConfigError, LumilioError
 from lumilio.log import printable
 
 USAGE_ERROR = 2
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -30,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status is 0 for success, 1 for failure, 2 for wrong usage or configuration."""
+    sys.stdout, sys.stderr = sys.stdout or _nowhere(), sys.stderr or _nowhere()
     args = build_parser().parse_args(argv)
     try:
         status = int(args.run(args))
@@ -49,8 +53,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return 1
+    except OSError as exc:
+        if exc.errno not in _OUTPUT_ERRORS or exc.filename is not None:
+            raise
+        _forget_output()
+        sys.stderr.write(f"lumilio: the output cannot be written: {exc.strerror}\n")
+        return 1
+
+
+def _nowhere() -> TextIO:
+    """For an output that whoever started this has closed."""
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+
+
+def _forget_output() -> None:
+    """The interpreter flushes once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def printable_lines(text: str) -> str:

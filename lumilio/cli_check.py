@@ -1,7 +1,6 @@
 """``lumilio check``: the findings of ``diagnosis`` for people and scripts."""
 
 import argparse
-import os
 from pathlib import Path
 
 from lumilio.model import SYSTEM_CONFIG
@@ -37,12 +36,13 @@ def run(args: argparse.Namespace) -> int:
     import sys
     from dataclasses import asdict
 
+    from lumilio.client.discovery import nearby_data
     from lumilio.config import load_config
     from lumilio.diagnosis import Finding, diagnose
     from lumilio.errors import ConfigError
     from lumilio.log import configure_logging, printable
 
-    data = args.data or (_nearby_data() if args.config is None else None)
+    data = args.data or (nearby_data() if args.config is None else None)
     overrides = {"data": {"directory": str(data.absolute())}} if data is not None else {}
     try:
         config = load_config(args.config, overrides)
@@ -65,12 +65,3 @@ def run(args: argparse.Namespace) -> int:
             if finding.remedy:
                 print(f"{'':8} {'':14} → {printable(finding.remedy)}")
     return 1 if failed else 0
-
-
-def _nearby_data() -> Path | None:
-    """What ``lumilio import`` would find as well: LUMILIO_DATA, else ./data when Lumilio made it."""
-    named = os.environ.get("LUMILIO_DATA")
-    if named:
-        return Path(named)
-    local = Path("data")
-    return local if (local / "secrets" / "token-key").exists() else None

@@ -36,7 +36,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="which queues, and how many of each one's jobs at once (default: all, as the daemon)",
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"configuration (default: {SYSTEM_CONFIG})")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data directory of the daemon on this machine")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data directory of a daemon on this machine (default: that of --config, else LUMILIO_DATA, ./data)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -47,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
     import uvloop
 
     from lumilio import worker
+    from lumilio.client.discovery import nearby_data
     from lumilio.config import load_config
     from lumilio.log import configure_logging
 
-    config = load_config(args.config, {"data": {"directory": str(args.data.absolute())}} if args.data else {})
+    data = args.data or (nearby_data() if args.config is None else None)
+    config = load_config(args.config, {"data": {"directory": str(data.absolute())}} if data else {})
     slots = worker.chosen_slots(config, args.queues)
     configure_logging(config.log.level, config.log.style)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

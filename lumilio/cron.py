@@ -10,14 +10,15 @@ _FIELDS = 5
 
 def check_cron(expression: str) -> None:
     """Raises ValueError that says what was expected."""
+    expected = "five fields of cron: minute hour day month weekday, such as '30 3 * * *', or nothing for never"
+    if len(expression.split()) != _FIELDS:
+        raise ValueError(expected)
     try:
-        if len(expression.split()) != _FIELDS:
-            raise CronSimError
         next(CronSim(expression, datetime(2000, 1, 1)))  # noqa: DTZ001 local time
-    except (CronSimError, StopIteration) as exc:
-        raise ValueError(
-            "five fields of cron: minute hour day month weekday, such as '30 3 * * *', or nothing for never"
-        ) from exc
+    except CronSimError as exc:
+        raise ValueError(f"{expected} ({exc})") from exc
+    except StopIteration as exc:
+        raise ValueError(f"{expected} (this moment never comes)") from exc
 
 
 def next_run(expression: str, after: datetime) -> datetime:

@@ -86,6 +86,8 @@ def configure_logging(level: str, style: Literal["auto", "json", "text"]) -> Non
     root.setLevel(logging.WARNING)
     # It logs a traceback for every malformed request line; what fails behind the parser is logged by the middleware.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    # The pool's own complaints about an outage that the queue tells of already, with a traceback each.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     logging.getLogger("lumilio").setLevel(level.upper())
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from lumilio.api.context import answer, body_of, caller_of, context_of, number_of, query_of, scope_of
 from lumilio.api.job_documents import GivenUpState, JobItems, LiveState, Name, job_document, job_item
@@ -40,7 +40,7 @@ class CancelBody(Body):
     state: Annotated[tuple[LiveState, ...], Field(max_length=10)] = ()
     queue: Name | None = None
     kind: Name | None = None
-    all: bool = False
+    all: StrictBool = False
 
 
 class RetryBody(Body):
@@ -49,7 +49,7 @@ class RetryBody(Body):
     state: Annotated[tuple[GivenUpState, ...], Field(max_length=10)] = ()
     queue: Name | None = None
     kind: Name | None = None
-    all: bool = False
+    all: StrictBool = False
 
 
 class CancelOutcome(BaseModel):

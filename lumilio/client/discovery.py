@@ -52,6 +52,15 @@ def parse_url(text: str) -> str:
     return url
 
 
+def nearby_data() -> Path | None:
+    """What a command without a word about it means: LUMILIO_DATA, else ./data when Lumilio made it."""
+    named = os.environ.get("LUMILIO_DATA")
+    if named:
+        return Path(named)
+    local = Path("data")
+    return local if (local / "secrets" / "token-key").exists() else None
+
+
 def data_directory(data: Path | None, *, working: Path, system_config: Path = SYSTEM_CONFIG) -> Path:
     """The data directory whose daemon is meant.
 

@@ -29,7 +29,7 @@ from lumilio.errors import (
     ToolError,
     ToolMissing,
 )
-from lumilio.jobs import settle_trash
+from lumilio.jobs import render_asset, settle_trash
 from lumilio.jobs.given_up import why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.jobs.render_asset import Renderer, render
@@ -161,7 +161,8 @@ class ProcessAsset:
                 await assets.clear_problem(session, asset_id, GIVEN_UP_STEP)
         elif stored is not None and stored.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
-        rendered = await render(self.library, self.renderer, asset_id, last_attempt=_is_last_for_tools(job))
+        later = render_asset.later(asset_id, UserId(args.owner_id)) if _is_last_for_tools(job) else None
+        rendered = await render(self.library, self.renderer, asset_id, give_up=later)
         if stored is not None:  # an earlier attempt stored it, and may have met a problem
             async with self.library.db.session() as session:
                 problem = next(iter(await assets.problems_of(session, asset_id)), None)

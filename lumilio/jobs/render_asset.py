@@ -1,6 +1,7 @@
 """Make the derivatives of a stored asset: part of its first processing, and a job of its own when they are lost."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -15,7 +16,9 @@ from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.log import get_log
 from lumilio.media import processor_for
 from lumilio.model import AssetId, Problem, ProcessingState, Rendition, UserId
+from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
+from lumilio.queue.policy import Priority
 from lumilio.queue.store import Job, JobSpec
 from lumilio.storage import derivatives
 from lumilio.storage.disk import run_blocking
@@ -25,6 +28,8 @@ from lumilio.tools.decoders import DecoderPool
 KIND = "render_asset"
 QUEUE = "process_asset"
 STEP = "render"
+LATER = timedelta(hours=1)
+"""An outage that took three attempts in half a minute is over by then, or somebody knows of it."""
 
 
 class Args(BaseModel):
@@ -55,6 +60,12 @@ def spec(asset_id: AssetId, owner_id: UserId) -> JobSpec:
     return JobSpec(kind=KIND, queue=QUEUE, args=args, key=str(asset_id), max_attempts=3, owner_id=owner_id)
 
 
+def later(asset_id: AssetId, owner_id: UserId) -> JobSpec:
+    """The same, when what kept a tool from working may be over: once, and then by hand (it is discarded)."""
+    again = spec(asset_id, owner_id)
+    return replace(again, priority=Priority.IDLE, run_at=datetime.now(UTC) + LATER)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderAsset:
     """The job kind with what it uses."""
@@ -62,10 +73,10 @@ class RenderAsset:
     library: Library
     renderer: Renderer
 
-    async def work(self, job: JobContext, args: Args) -> None:
-        """Render one asset."""
+    async def work(self, _job: JobContext, args: Args) -> None:
+        """Render one asset. A tool that fails to the last discards the job, so that it can be retried."""
         async with waiting_for_disk(self.library):
-            await render(self.library, self.renderer, AssetId(args.asset_id), last_attempt=job.last_attempt)
+            await render(self.library, self.renderer, AssetId(args.asset_id))
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
@@ -76,10 +87,13 @@ async def show_given_up(tx: Tx, job: Job) -> None:
         await assets.record_problem(tx, asset_id, why_given_up(job, STEP))
 
 
-async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, last_attempt: bool) -> Rendered:
+async def render(
+    library: Library, renderer: Renderer, asset_id: AssetId, *, give_up: JobSpec | None = None
+) -> Rendered:
     """Decode in a child, write thumbnails, record them.
 
-    Raises ToolError when a decoder failed and another attempt is left, RepositoryOffline, OriginalMissing, DiskFull.
+    A decoder that fails raises ToolError; with ``give_up`` it becomes a problem instead, and that job tries later.
+    Raises RepositoryOffline, OriginalMissing, DiskFull.
     """
     async with library.db.session() as session:
         asset = await assets.get_for_rendering(session, asset_id)
@@ -97,9 +111,10 @@ async def render(library: Library, renderer: Renderer, asset_id: AssetId, *, las
     try:
         rendition = await renderer.decoders.run(processor, path, timeout=renderer.timeout)
     except (MediaError, ToolError) as exc:
-        if exc.retryable and not last_attempt:
+        if exc.retryable and give_up is None:
             raise
-        return await _fail(library, asset_id, Problem(code=exc.code, step=STEP, reason=str(exc)))
+        problem = Problem(code=exc.code, step=STEP, reason=str(exc))
+        return await _fail(library, asset_id, problem, give_up if exc.retryable else None)
     await _keep(library, repository, asset, rendition)
     return Rendered(state=ProcessingState.READY)
 
@@ -112,8 +127,10 @@ async def _keep(library: Library, repository: Repository, asset: RenderingInput,
         await assets.clear_problem(tx, asset.id, STEP)
 
 
-async def _fail(library: Library, asset_id: AssetId, problem: Problem) -> Rendered:
+async def _fail(library: Library, asset_id: AssetId, problem: Problem, again: JobSpec | None) -> Rendered:
     async with library.db.transaction() as tx:
+        if again is not None:
+            await store.enqueue(tx, again)
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
         await assets.record_problem(tx, asset_id, problem)
     metrics.PROBLEMS.labels(problem.code).inc()

@@ -20,6 +20,7 @@ from lumilio.queue.policy import Backoff, Ending, JobState
 _UNKNOWN = "unknown"
 """The label of all kinds that are not in the table: such a name is data, and could make labels without bound."""
 
+_OUTCOMES = (JobState.COMPLETED, JobState.SCHEDULED, JobState.RETRYABLE, JobState.DISCARDED, JobState.CANCELLED)
 log = get_log()
 
 
@@ -36,7 +37,7 @@ def observers_of(kind: str | None) -> Observers:
     label = kind or _UNKNOWN
     return Observers(
         seconds=metrics.JOB_SECONDS.labels(kind=label).observe,
-        ended={state: metrics.JOBS_FINISHED.labels(kind=label, outcome=state.value).inc for state in JobState},
+        ended={state: metrics.JOBS_FINISHED.labels(kind=label, outcome=state.value).inc for state in _OUTCOMES},
     )
 
 

@@ -98,6 +98,11 @@ class QueueSettings:
     notify_debounce: float = 0.05
     give_back: float = 5.0
 
+    @property
+    def silent_for(self) -> float:
+        """When a session counts as frozen: two looks, a heartbeat apart, still end within the promised time."""
+        return self.rescue_after - 2 * self.heartbeat
+
     def __post_init__(self) -> None:
         if self.rescue_after < 3 * self.heartbeat:
             raise ValueError(f"rescue_after {self.rescue_after} is under three heartbeats of {self.heartbeat} s")

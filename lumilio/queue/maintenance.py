@@ -96,8 +96,7 @@ class Maintenance:
         crash work goes on at once.
         """
         previous = self._suspects
-        # Two looks, one heartbeat apart, still end within the promised time.
-        silent_for = self._settings.rescue_after - 2 * self._settings.heartbeat
+        silent_for = self._settings.silent_for
         async with self._db.session() as session:
             found = await lost_workers(session, worker_id=self._worker_id, silent_for=silent_for)
             at_once = previous is None and self._notifier.sessions == 1

@@ -8,6 +8,7 @@ commit, from here, many at a time. What gets lost on the way is found by the pro
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Collection, Mapping
 
@@ -33,7 +34,8 @@ class Notifier:
 
     ``lock_held``: others see that it lives. ``sessions`` counts the connections that there were.
 
-    ``heartbeat`` and ``debounce`` are seconds; ``wakes`` and ``on_cancel`` are called when this process has to look.
+    ``heartbeat``, ``silent_for`` (after which a leader counts as frozen) and ``debounce`` are seconds; ``wakes`` and
+    ``on_cancel`` are called when this process has to look.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Notifier:
         db: Database,
         worker_id: int,
         heartbeat: float,
+        silent_for: float,
         debounce: float,
         wakes: Mapping[str, Callable[[], None]],
         on_cancel: Callable[[], None],
@@ -53,6 +56,7 @@ class Notifier:
         self._db = db
         self._worker_id = worker_id
         self._heartbeat = heartbeat
+        self._silent_for = silent_for
         self._debounce = debounce
         self._wakes = wakes
         self._on_cancel = on_cancel
@@ -91,7 +95,7 @@ class Notifier:
 
     async def run(self) -> None:
         """Listen, and connect again whenever the connection is lost, until cancelled."""
-        name = f"lumilio worker on {socket.gethostname()}"[:63]
+        name = f"lumilio worker {os.getpid()} on {socket.gethostname()}"[:63]
         while True:
             try:
                 async with self._db.listener(name) as listener:
@@ -144,7 +148,7 @@ class Notifier:
     async def _elect(self, listener: Listener) -> None:
         if self.leading.is_set() or not self.lock_held:
             return
-        row = await listener.session.row("jobs.lead", 3 * self._heartbeat)
+        row = await listener.session.row("jobs.lead", self._silent_for)
         if row is not None and row["deposed"]:
             log.warning("queue.leader_deposed", count=row["deposed"])
         if row is not None and row["leading"]:

@@ -148,8 +148,8 @@ class Producer:
 
     async def _wait_for_attention(self, number: int) -> None:
         pause = self._at.settings.poll * random.uniform(0.75, 1.25)  # noqa: S311 jitter
-        if len(self._attempts) < self._slots:
-            pause = min(pause, max(0.0, self._watermark.next_full_look - time.monotonic()) or pause)
+        if len(self._attempts) < self._slots and not self._watermark.settled:
+            pause = min(pause, max(0.0, self._watermark.next_full_look - time.monotonic()))
         try:
             async with asyncio.timeout(pause):
                 await self._attentions[number].wait()

@@ -42,6 +42,7 @@ class Watermark:
         self._looked = float("-inf")
         self._rest = 0.0
         self._found = False
+        self._settled = False
 
     def marks(self, now: float) -> tuple[Marks, bool]:
         """Where the next look starts, and whether it is one at everything."""
@@ -55,10 +56,16 @@ class Watermark:
         """When the next look at everything is due; at once when the last look found nothing."""
         return self._looked + max(self._rest, FULL_LOOK_INTERVAL if self._found else 0.0)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the last look was one at everything and found nothing: until somebody says so there is nothing."""
+        return self._settled
+
     def note(self, claimed: Sequence[Position], *, full: bool, began: float, now: float) -> None:
         """A look ended; ``claimed`` is in claim order."""
         for job in claimed:
             self._places[job.priority] = (job.run_at, job.id)
         self._found = bool(claimed)
+        self._settled = full and not claimed
         if full:
             self._looked, self._rest = now, _SHARE * (now - began)

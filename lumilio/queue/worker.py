@@ -67,6 +67,7 @@ class Worker:
             db=db,
             worker_id=self.worker_id,
             heartbeat=settings.heartbeat,
+            silent_for=settings.silent_for,
             debounce=settings.notify_debounce,
             wakes={queue: producer.wake for queue, producer in self._producers.items()},
             on_cancel=self._look_again,

@@ -78,7 +78,8 @@ def running_address(directory: Path) -> ClusterAddress:
         socket = run.resolve(strict=True)
     except OSError as exc:
         raise DatabaseUnavailable(
-            f"no PostgreSQL runs in {str(directory)!r}; start the daemon first, or set database.url to a server"
+            f"no PostgreSQL runs in {str(directory)!r}; start the daemon first, name its data directory "
+            "(--data), or set database.url to a server"
         ) from exc
     return _address(socket)
 

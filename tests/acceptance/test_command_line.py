@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -232,3 +233,13 @@ def test_migrate_leaves_the_database_to_a_daemon_that_runs(shared_daemon: Runnin
     assert done.returncode == 1
     assert "in use by another Lumilio" in done.stderr
     assert shared_daemon.process.poll() is None
+
+
+@pytest.mark.parametrize("output", ["/dev/full", "&-"])
+def test_an_output_that_takes_nothing_is_no_crash(output: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m lumilio.cli config show > {output}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert "Traceback" not in done.stderr
+    if output == "/dev/full":
+        assert done.returncode == 1
+        assert done.stderr == "lumilio: the output cannot be written: No space left on device\n"

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from PIL import Image
+
 READY = "is ready at"
 
 
@@ -33,14 +35,31 @@ def _wait_for_banners(directory: Path, count: int) -> str:
     return said
 
 
-def test_it_starts_again_when_its_postgresql_was_killed(tmp_path: Path) -> None:
+def _import_photo(directory: Path, number: int) -> None:
+    """Send one, and see it processed."""
+    photo = directory / f"{number}.jpg"
+    Image.new("RGB", (64, 48), (number, 2, 3)).save(photo)
+    done = subprocess.run(
+        [sys.executable, "-m", "lumilio.cli", "import", "--data", str(directory / "data"), str(photo), "--json"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    states = [json.loads(line).get("state") for line in done.stdout.splitlines()]
+    assert "ready" in states, done.stdout + done.stderr
+
+
+def test_it_starts_again_when_its_postgresql_was_killed_and_works_as_before(tmp_path: Path) -> None:
     with _up(tmp_path) as process:
         _wait_for_banners(tmp_path, 1)
+        _import_photo(tmp_path, 1)
         pid = int((tmp_path / "data/postgres/data/postmaster.pid").read_text().splitlines()[0])
         os.kill(pid, signal.SIGKILL)
         said = _wait_for_banners(tmp_path, 2)
         assert "lumilio: PostgreSQL ended by itself (signal SIGKILL)" in said
         assert process.poll() is None
+        _import_photo(tmp_path, 2)
     assert process.returncode == 0
 
 

@@ -148,7 +148,8 @@ def test_a_worker_without_a_database_says_what_to_start(tmp_path: Path) -> None:
 
 
 async def test_a_killed_leader_is_followed_within_15_seconds(tmp_path: Path) -> None:
-    with running_daemon(tmp_path / "daemon") as daemon, _worker(daemon) as first:
+    sooner = "[queue]\nrescue_after_seconds = 15"
+    with running_daemon(tmp_path / "daemon", more_config=sooner) as daemon, _worker(daemon) as first:
         await until(lambda: "worker.ready" in _events(daemon), "the worker is ready")
         daemon.process.send_signal(signal.SIGSTOP)  # the leader freezes, and PostgreSQL lives on
         try:

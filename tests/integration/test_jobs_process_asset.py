@@ -253,6 +253,17 @@ async def test_a_decoder_that_dies_again_and_again_leaves_a_problem_and_the_file
     assert asset is not None
     assert asset.state == "problem"
     assert [(problem.code, problem.step) for problem in asset.problems] == [("tool.decoder_crashed", "render")]
+    async with workshop.db.session() as session:
+        again = await store.live_job(session, render_asset.KIND, str(asset_id))
+    assert again is not None
+    assert (again.state, again.owner_id) == (JobState.SCHEDULED, workshop.owner_id)
+    await RenderAsset(library=workshop.library(), renderer=workshop.job(Steps()).renderer).work(
+        attempt(), render_asset.Args.model_validate(again.args)
+    )
+    async with workshop.db.session() as session:
+        healed = await assets.get_asset(session, AssetId(asset_id), workshop.owner_id)
+    assert healed is not None
+    assert (healed.state, list(healed.problems)) == ("ready", [])
     assert (workshop.repository.root / place.path).read_bytes() == upload.data
 
 

@@ -134,7 +134,9 @@ async def test_a_job_announced_by_another_process_starts_without_waiting_for_the
     kind = kind_of(work)
     async with open_database(database_address) as here, open_database(database_address) as elsewhere:
         await add(here, kind)
-        other = Notifier(db=elsewhere, worker_id=1, heartbeat=5, debounce=0, wakes={}, on_cancel=lambda: None)
+        other = Notifier(
+            db=elsewhere, worker_id=1, heartbeat=5, silent_for=50, debounce=0, wakes={}, on_cancel=lambda: None
+        )
         async with working(here, kind, poll=3600), asyncio.TaskGroup() as group:
             announcing = group.create_task(other.run(), name="other process")
             await until(started)  # the first look is over, and nothing ends that would cause another

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from lumilio import metrics
 from lumilio.db import Database, DatabaseAddress, open_database
 from lumilio.errors import DatabaseUnavailable
 from lumilio.queue import claims, control, periodic
@@ -293,3 +294,21 @@ async def test_what_two_lanes_have_begun_is_given_back_whole(database: Database)
     for job in jobs:
         found = await until_state(database, job.job_id, JobState.AVAILABLE)
         assert (found.attempt, found.errors) == (0, ())
+
+
+async def test_a_worker_that_has_nothing_to_do_looks_no_more_often_than_it_polls(database: Database) -> None:
+    done = asyncio.Event()
+
+    async def work(_context: JobContext, _args: Args) -> None:
+        done.set()
+
+    kind = kind_of(work, queue="idle")
+    async with working(database, kind, poll=3600) as worker:
+        await add_one(database, kind)
+        worker.worker.announce("idle")
+        await until(done)
+        looked = metrics.CLAIM_SECONDS.labels(queue="idle")._sum
+        await asyncio.sleep(1.5)  # the job has ended, and one look at everything more
+        before = looked.get()
+        await asyncio.sleep(0.5)
+        assert looked.get() == before

@@ -18,7 +18,15 @@ from tests.integration.queue.work import PATIENCE, QUEUE, Args, add, ignore, kin
 
 @asynccontextmanager
 async def _notifying(db: Database, worker_id: int, *, heartbeat: float) -> AsyncIterator[Notifier]:
-    notifier = Notifier(db=db, worker_id=worker_id, heartbeat=heartbeat, debounce=0, wakes={}, on_cancel=lambda: None)
+    notifier = Notifier(
+        db=db,
+        worker_id=worker_id,
+        heartbeat=heartbeat,
+        silent_for=3 * heartbeat,
+        debounce=0,
+        wakes={},
+        on_cancel=lambda: None,
+    )
     task = asyncio.create_task(notifier.run(), name=f"notifier {worker_id}")
     try:
         yield notifier
@@ -59,7 +67,7 @@ async def test_workers_that_live_are_listed_with_their_last_sign_of_life(databas
         async with database.session() as session:
             (worker,) = await control.workers(session)
     assert worker.worker_id == 7
-    assert worker.name.startswith("lumilio worker on ")
+    assert worker.name.startswith("lumilio worker ")
     assert worker.seen_at is not None
     assert datetime.now(UTC) - worker.seen_at < timedelta(seconds=30)
 

@@ -68,3 +68,14 @@ def test_a_straggler_that_was_found_before_the_mark_takes_the_mark_back() -> Non
     watermark.note([place(2)], full=True, began=11, now=11)
     (_, run_ats, _), _ = watermark.marks(11.1)
     assert place(2).run_at in run_ats
+
+
+def test_after_a_look_at_everything_that_found_nothing_there_is_nothing_to_look_for() -> None:
+    watermark = Watermark()
+    assert not watermark.settled
+    watermark.note([], full=True, began=10, now=10)
+    assert watermark.settled
+    watermark.note([place(1)], full=True, began=11, now=11)
+    assert not watermark.settled
+    watermark.note([], full=False, began=12, now=12)
+    assert not watermark.settled
