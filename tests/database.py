@@ -36,10 +36,13 @@ class TestCluster:
         """How to connect to one database."""
         return DatabaseAddress(host=self._address.host, user=self._address.user, database=database)
 
+    @property
+    def _owner(self) -> DatabaseAddress:
+        return DatabaseAddress(host=self._address.host, user="postgres", database="postgres")
+
     async def prepare(self) -> None:
         """Switch durability off and make the template and the shared database."""
-        owner = DatabaseAddress(host=self._address.host, user="postgres", database="postgres")
-        async with open_database(owner, pool_size=1) as server, server.session() as session:
+        async with open_database(self._owner, pool_size=1) as server, server.session() as session:
             await session.script("ALTER SYSTEM SET fsync = off", what="fsync off")
             await session.script("SELECT pg_reload_conf()", what="reload")
         await self._create(TEMPLATE, template="template1")
@@ -66,7 +69,9 @@ class TestCluster:
         try:
             yield self.address(name)
         finally:
-            await self._run(f"DROP DATABASE {name} WITH (FORCE)")
+            # Only the superuser may end an autovacuum that is at work there.
+            async with open_database(self._owner, pool_size=1) as server, server.session() as session:
+                await session.script(f"DROP DATABASE {name} WITH (FORCE)", what="drop")
 
     async def _create(self, name: str, *, template: str) -> None:
         await self._run(f"CREATE DATABASE {name} TEMPLATE {template}")

@@ -100,7 +100,7 @@ class Server:
         try:
             yield address
         finally:
-            async with self.connected("postgres", "lumilio") as connection:
+            async with self.connected("postgres") as connection:  # only the superuser may end an autovacuum there
                 await connection.execute(f"DROP DATABASE {database} WITH (FORCE)")
 
     async def settle(self, address: DatabaseAddress) -> None:
