@@ -102,8 +102,10 @@ def _fault(error: LumilioError | TimeoutError) -> str:
 
 
 async def _queue(context: Context) -> HealthCheck:
-    alive = context.worker.alive
-    return HealthCheck(name="queue", ok=alive, detail="working" if alive else "the queue's listener is not connected")
+    worker = context.worker
+    if not worker.alive:
+        return HealthCheck(name="queue", ok=False, detail="the queue's listener is not connected")
+    return HealthCheck(name="queue", ok=True, detail="working, and leading" if worker.leading else "working")
 
 
 async def _tools() -> HealthCheck:
