@@ -382,7 +382,7 @@ async def test_queues_tell_how_full_they_are_and_who_works_on_them(shared_daemon
         assert 0 <= queue["states"]["available"]["oldest_seconds"] < 60
         assert queue["states"]["running"] == {"jobs": 0, "oldest_seconds": None}
         (worker,) = (await got(client, "/queues"))["workers"]
-        assert worker["name"].startswith("lumilio worker on ")
+        assert worker["name"].startswith("lumilio worker ")
         assert datetime.fromisoformat(worker["seen_at"]).utcoffset() is not None
 
 
