@@ -105,7 +105,7 @@ def _members(job: Job, whole: bool) -> Mapping[str, Any]:
 def _error(error: JobError, whole: bool) -> JobErrorItem:
     return JobErrorItem(
         attempt=error.attempt,
-        at=datetime.fromisoformat(error.at),
+        at=error.at,
         code=error.code,
         message=error.message if whole else reason_for_owner(error),
     )

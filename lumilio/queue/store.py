@@ -10,7 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from lumilio.db import JsonText, Row, Tx
-from lumilio.errors import DatabaseUnavailable, JobArgsInvalid
+from lumilio.errors import DatabaseUnavailable, JobArgsInvalid, QueueError
 from lumilio.model import JobId
 from lumilio.queue.policy import DEFAULT_MAX_ATTEMPTS, JobState, Priority
 
@@ -51,10 +51,10 @@ class Enqueued(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobError:
-    """Why an attempt failed; ``at`` is ISO 8601."""
+    """Why an attempt failed."""
 
     attempt: int
-    at: str
+    at: datetime
     code: str
     message: str
 
@@ -85,12 +85,29 @@ class Job:
 
 
 def job_from_row(row: Row) -> Job:
-    """A job from all the columns of ``all_jobs``."""
+    """A job from all the columns of ``all_jobs``, whatever JSON another version left in it."""
     fields: dict[str, Any] = dict(row)
     fields["state"] = JobState(fields["state"])
     fields["priority"] = Priority(fields["priority"])
-    fields["errors"] = tuple(JobError(**error) for error in fields["errors"])
+    if not isinstance(fields["args"], dict):
+        fields["args"] = {}
+    created_at: datetime = fields["created_at"]
+    fields["errors"] = tuple(_error(item, created_at) for item in fields["errors"] if isinstance(item, dict))
     return Job(**fields)
+
+
+def _error(item: Mapping[str, object], created_at: datetime) -> JobError:
+    attempt, code, message = item.get("attempt"), item.get("code"), item.get("message")
+    try:
+        at = datetime.fromisoformat(str(item.get("at")))
+    except ValueError:
+        at = created_at
+    return JobError(
+        attempt=attempt if isinstance(attempt, int) else 0,
+        at=at if at.tzinfo else created_at,
+        code=str(code or QueueError.code),
+        message=str(message or "no reason is known"),
+    )
 
 
 async def enqueue(tx: Tx, spec: JobSpec) -> Enqueued:

@@ -196,3 +196,21 @@ async def test_of_many_jobs_those_with_a_key_that_lives_are_found_not_made(datab
         answers = await enqueue_many(tx, specs)
     assert [answer.created for answer in answers] == [True] * 200 + [False] * 100
     assert answers[200].job_id == answers[0].job_id
+
+
+async def test_a_row_with_json_of_another_version_can_be_read(tx: Tx) -> None:
+    job_id = (await enqueue(tx, kind_of(_nothing).spec(Args()))).job_id
+    await tx.script(
+        """UPDATE jobs SET args = '"text"', errors = '[7, {}, {"attempt": "x", "at": "noon", "new": 1},
+            {"attempt": 1, "at": "2026-01-02T03:04:05Z", "code": "c", "message": "m"}]'""",
+        what="another version was here",
+    )
+    job = await get_job(tx, job_id)
+    assert job is not None
+    assert job.args == {}
+    assert [(error.attempt, error.code) for error in job.errors] == [(0, "queue.error"), (0, "queue.error"), (1, "c")]
+    assert [error.at for error in job.errors] == [
+        job.created_at,
+        job.created_at,
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    ]
