@@ -59,7 +59,7 @@ class Producer:
             table=workplace.table, memory=workplace.memory, report=workplace.report, wake=self.wake
         )
         self._attentions = [asyncio.Event() for _ in range(2 if self._slots >= SLOTS_FOR_TWO_LANES else 1)]
-        self._reporting: list[Ended] = []
+        self._reporting: set[AttemptKey] = set()
         self._asked_for = 0
         self._under_way = 0
         self._claims_uncertain = False
@@ -85,8 +85,7 @@ class Producer:
     @property
     def held(self) -> set[AttemptKey]:
         """The attempts that this producer answers for: running, or ended and not yet reported."""
-        ended = [*self._attempts.completed, *self._attempts.ended, *self._reporting]
-        return {*self._attempts.keys, *((end.job.id, end.job.attempt) for end in ended)}
+        return {*self._attempts.keys, *_keys(self._attempts.completed), *_keys(self._attempts.ended), *self._reporting}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping``, then claim no more and let the running jobs finish.
@@ -116,23 +115,26 @@ class Producer:
         while True:
             try:
                 async with self._at.db.busy_session(f"lumilio {self.queue}") as session:
-                    while not (stopping.is_set() and not self.held and not self._under_way):
+                    while True:
                         self._attentions[number].clear()
-                        await self._turn(number, session, group, stopping)
+                        looked = await self._turn(number, session, group, stopping)
                         outage.ends()
+                        if stopping.is_set() and not self.held and not self._under_way:
+                            break
                         if not self._attentions[number].is_set():
-                            await self._wait_for_attention(number)
+                            await self._wait_for_attention(number, look_again=looked)
                     self.wake()  # the other lane may wait for this one's end
                     return
             except DatabaseUnavailable as exc:
                 await asyncio.sleep(outage.begins(exc))
 
-    async def _turn(self, number: int, session: Tx, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+    async def _turn(self, number: int, session: Tx, group: asyncio.TaskGroup, stopping: asyncio.Event) -> bool:
+        """Report and claim once; returns whether this lane looked for jobs."""
         if number == 0 and self._attempts.ended:
             await self._settle()
         if self._claims_uncertain:
             if self._under_way:
-                return
+                return False
             async with self._at.db.transaction() as tx:
                 await self._give_up_unheld(tx)
             self._claims_uncertain = False
@@ -145,10 +147,11 @@ class Producer:
             for job in await self._exchange(session, max(free, 0)):
                 self._attempts.start(group, job)
         self._running(len(self._attempts))
+        return free > 0
 
-    async def _wait_for_attention(self, number: int) -> None:
+    async def _wait_for_attention(self, number: int, *, look_again: bool) -> None:
         pause = self._at.settings.poll * random.uniform(0.75, 1.25)  # noqa: S311 jitter
-        if len(self._attempts) < self._slots and not self._watermark.settled:
+        if look_again and len(self._attempts) < self._slots and not self._watermark.settled:
             pause = min(pause, max(0.0, self._watermark.next_full_look - time.monotonic()))
         try:
             async with asyncio.timeout(pause):
@@ -169,7 +172,8 @@ class Producer:
     async def _exchange_once(self, session: Tx, slots: int) -> tuple[Sequence[ClaimedJob], bool]:
         reported = self._attempts.completed[:]
         self._attempts.completed.clear()
-        self._reporting += reported
+        reporting = _keys(reported)
+        self._reporting |= reporting
         self._asked_for += slots
         self._under_way += 1
         began = time.monotonic()
@@ -185,7 +189,7 @@ class Producer:
         finally:
             self._under_way -= 1
             self._asked_for -= slots
-            del self._reporting[: len(reported)]
+            self._reporting -= reporting
         if len(answer.acknowledged) != len(reported):
             for end in reported:
                 if end.job.id not in answer.acknowledged:
@@ -252,6 +256,10 @@ class Producer:
             log.warning("queue.jobs_left_behind", queue=self.queue, count=len(self.held), error=str(exc))
             self._attempts.forget()
         self._running(0)
+
+
+def _keys(ended: Sequence[Ended]) -> set[AttemptKey]:
+    return {(end.job.id, end.job.attempt) for end in ended}
 
 
 def _log_superseded(end: Ended) -> None:

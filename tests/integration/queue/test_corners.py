@@ -1,6 +1,7 @@
 """What goes wrong once in a million jobs: crossing cancels, lost claims, lock orders, servers that are not ready."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -312,3 +313,22 @@ async def test_a_worker_that_has_nothing_to_do_looks_no_more_often_than_it_polls
         before = looked.get()
         await asyncio.sleep(0.5)
         assert looked.get() == before
+
+
+async def test_a_worker_that_waits_for_its_last_job_before_it_stops_does_not_spin(database: Database) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def work(_context: JobContext, _args: Args) -> None:
+        started.set()
+        await release.wait()
+
+    kind = kind_of(work)
+    await add_one(database, kind)
+    async with working(database, kind, slots=32, poll=3600) as worker:
+        await until(started)
+        worker.stopping.set()
+        await asyncio.sleep(1.2)  # past the moment of the next look at everything
+        before = time.process_time()
+        await asyncio.sleep(1)
+        assert time.process_time() - before < 0.3
+        release.set()
