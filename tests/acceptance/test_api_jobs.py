@@ -343,11 +343,9 @@ async def test_a_filter_without_anything_is_refused_unless_all_is_said(daemon: R
         assert (status, counts["retried"] >= 2) == (200, True)
 
 
-async def test_running_jobs_are_stopped_once_when_many_are_cancelled(
-    shared_daemon: RunningDaemon, photo: bytes
-) -> None:
-    async with shared_daemon.session() as client:
-        async with held_back(shared_daemon):
+async def test_running_jobs_are_stopped_once_when_many_are_cancelled(daemon: RunningDaemon, photo: bytes) -> None:
+    async with daemon.session() as client:
+        async with held_back(daemon):
             _, answer = await upload(client, "stopped.jpg", photo)
             await job_once(client, answer["task_id"], lambda job: job["state"] == "running")
             status, counts = await posted(client, "/jobs/cancel", {"kind": "process_asset"})
