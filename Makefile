@@ -19,7 +19,7 @@ run: setup
 
 .venv/.setup-dev: .venv/.setup requirements-dev.txt
 	.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-		--no-build-isolation --requirement requirements-dev.txt
+		--no-deps --no-build-isolation --requirement requirements-dev.txt
 	touch $@
 
 test: .venv/.setup-dev

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
@@ -118,27 +119,58 @@ class Role(StrEnum):
 
 
 class CaptureTimeSource(StrEnum):
-    """Where a capture time was read, from the most to the least trustworthy."""
+    """Where a capture time was read: what a person said first, then from the most to the least trustworthy."""
 
+    USER = "user"
+    SIDECAR = "sidecar"
     EXIF_WITH_OFFSET = "exif_with_offset"
     EXIF = "exif"
     QUICKTIME = "quicktime"
+    GPS = "gps"
     XMP = "xmp"
     FILE_NAME = "file_name"
     MODIFIED = "modified"
+
+
+class OffsetSource(StrEnum):
+    """How the distance of a capture time from UTC is known."""
+
+    USER = "user"
+    STATED = "stated"
+    """The file or its sidecar writes it beside the time."""
+    GPS = "gps"
+    """The receiver's UTC beside the camera's wall clock."""
+    COORDINATES = "coordinates"
+    """The time zone of the place."""
+    UTC = "utc"
+    """The source counts in UTC and the place is unknown: ``local`` is Greenwich's clock."""
+
+
+class Confidence(StrEnum):
+    """How sure a capture time is."""
+
+    HIGH = "high"
+    """Clock and zone are stated by the recording device."""
+    MEDIUM = "medium"
+    """The clock is the device's, the zone derived or unknown."""
+    LOW = "low"
+    """From a name or from the file's own time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaptureTime:
     """When a recording was made.
 
-    ``local`` is the wall clock at the place, naive, microseconds kept; ``utc_offset`` is None when the file does not
-    tell its zone: unknown stays unknown.
+    ``local`` is the wall clock at the place, naive, microseconds kept; ``utc_offset`` is None when nothing tells the
+    zone: unknown stays unknown. ``zone`` is the IANA name of the place's time zone where the place is known.
     """
 
     local: datetime
     utc_offset: timedelta | None
     source: CaptureTimeSource
+    offset_source: OffsetSource | None = None
+    confidence: Confidence = Confidence.LOW
+    zone: str | None = None
 
     def __post_init__(self) -> None:
         if self.local.tzinfo is not None:
@@ -172,11 +204,42 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """What maps say of a position: the nearest town, and the ISO 3166 code of its country."""
+
+    country_code: str
+    country: str
+    region: str | None
+    city: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonRegion:
+    """A named person in a picture; centre and size as shares of the displayed width and height."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionVideo:
+    """The video that a motion photo carries: ``bytes`` of an MP4 from ``offset`` on, within the photo's own file."""
+
+    offset: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What was read out of a file. None means the file does not say.
+    """What was read out of a file and its sidecars. None means that nothing is said.
 
     ``width`` and ``height`` are pixels as displayed, after orientation; ``exposure_time`` seconds; ``focal_length``
-    millimetres; ``duration`` seconds. ``exif`` is everything that exiftool printed, group-prefixed keys and raw values.
+    millimetres; ``duration`` seconds. ``rating`` is -1 for rejected, 0 for unrated, else 1 to 5 stars.
+    ``content_identifier`` is Apple's, the same in both files of a Live Photo. ``exif`` is everything that exiftool
+    printed, group-prefixed keys and raw values.
     """
 
     media_type: MediaType | None
@@ -193,6 +256,14 @@ class Facts:
     duration: float | None = None
     capture_time: CaptureTime | None = None
     place: Place | None = None
+    whereabouts: Whereabouts | None = None
+    title: str | None = None
+    description: str | None = None
+    rating: int | None = None
+    keywords: tuple[str, ...] = ()
+    people: tuple[PersonRegion, ...] = ()
+    content_identifier: str | None = None
+    motion: MotionVideo | None = None
     exif: dict[str, object]
 
 
@@ -206,13 +277,101 @@ class Thumbnail:
     data: bytes
 
 
+class RenderSource(StrEnum):
+    """What the thumbnails of an asset were made of."""
+
+    ORIGINAL = "original"
+    EMBEDDED_PREVIEW = "embedded_preview"
+    HALF_SIZE = "half_size"
+    FULL_SIZE = "full_size"
+    POSTER = "poster"
+    COVER = "cover"
+    WAVEFORM = "waveform"
+
+
+class Playback(StrEnum):
+    """What a browser needs to play a recording: nothing, another container, or other codecs."""
+
+    DIRECT = "direct"
+    REMUX = "remux"
+    TRANSCODE = "transcode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """The moving pictures and the sound of a recording. Codecs and ``container`` are FFmpeg's short names (``h264``,
+    ``mov``); ``duration`` seconds, ``frame_rate`` pictures a second, ``bit_rate`` bits a second of the whole file,
+    ``rotation`` degrees clockwise (0, 90, 180, 270) that a player turns the frames by, ``sample_rate`` hertz.
+    ``playback`` says what a browser needs to play it."""
+
+    container: str
+    duration: float | None = None
+    video_codec: str | None = None
+    audio_codec: str | None = None
+    frame_rate: float | None = None
+    bit_rate: int | None = None
+    rotation: int | None = None
+    hdr: bool | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    playback: Playback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Music:
+    """The tags of a piece of music."""
+
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    album_artist: str | None = None
+    genre: str | None = None
+    year: int | None = None
+    track: int | None = None
+    disc: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendition:
-    """What a media processor made of a file; width and height are those of the original as displayed."""
+    """What a media processor made of a file.
 
-    width: int
-    height: int
+    ``width`` and ``height`` are those of the original as displayed, None for sound. ``perceptual_hash`` is an unsigned
+    64-bit number and ``thumbhash`` a ThumbHash of at most 25 bytes, both of the picture that the thumbnails show; None
+    where that is drawn by us (a waveform).
+    """
+
+    width: int | None
+    height: int | None
     thumbnails: tuple[Thumbnail, ...]
+    source: RenderSource
+    perceptual_hash: int | None = None
+    thumbhash: bytes | None = None
+    streams: Streams | None = None
+    music: Music | None = None
+
+
+class CompanionRole(StrEnum):
+    """What an asset is to its primary, of the same shot."""
+
+    RAW = "raw"
+    """The sensor's data of a picture that the camera developed too."""
+    LIVE_VIDEO = "live_video"
+    """The moving half of a Live Photo."""
+
+
+class SidecarKind(StrEnum):
+    """Who writes files that describe other files."""
+
+    XMP = "xmp"
+    TAKEOUT = "takeout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """A file that describes another one, as read: exiftool's tags of an XMP file, the members of a Takeout JSON."""
+
+    kind: SidecarKind
+    tags: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,8 +387,14 @@ class PlacedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """A step that failed for a file, with a reason that a person can act on."""
+    """A step that failed for a file, with a reason that a person can act on.
+
+    ``tool`` is what failed on it (``pillow``, ``libraw``, ``ffmpeg``, ``exiftool``) with its version; another version
+    may succeed.
+    """
 
     code: str
     step: str
     reason: str
+    tool: str | None = None
+    tool_version: str | None = None

@@ -156,7 +156,7 @@ CREATE TABLE public.asset_tags (
     source text NOT NULL,
     confidence real,
     CONSTRAINT asset_tags_confidence_check CHECK (((confidence >= (0)::double precision) AND (confidence <= (1)::double precision))),
-    CONSTRAINT asset_tags_source_check CHECK ((source = ANY (ARRAY['user'::text, 'system'::text, 'inferred'::text])))
+    CONSTRAINT asset_tags_source_check CHECK ((source = ANY (ARRAY['user'::text, 'file'::text, 'system'::text, 'inferred'::text])))
 );
 
 CREATE TABLE public.assets (
@@ -190,15 +190,56 @@ CREATE TABLE public.assets (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     trashed_at timestamp with time zone,
+    container text,
+    video_codec text,
+    audio_codec text,
+    frame_rate double precision,
+    bit_rate bigint,
+    rotation smallint,
+    hdr boolean,
+    sample_rate integer,
+    channels smallint,
+    playback text,
+    render_source text,
+    perceptual_hash bigint,
+    thumbhash bytea,
+    title text,
+    description text,
+    rating smallint,
+    people jsonb DEFAULT '[]'::jsonb NOT NULL,
+    music jsonb,
+    country_code text,
+    country text,
+    region text,
+    city text,
+    captured_zone text,
+    captured_offset_source text,
+    captured_confidence text DEFAULT 'low'::text NOT NULL,
+    captured_utc timestamp with time zone GENERATED ALWAYS AS (((captured_local - make_interval(secs => (captured_offset)::double precision)) AT TIME ZONE 'UTC'::text)) STORED,
+    content_identifier text,
+    motion_offset bigint,
+    motion_bytes bigint,
+    primary_id uuid,
+    companion_role text,
+    CONSTRAINT assets_captured_confidence_check CHECK ((captured_confidence = ANY (ARRAY['high'::text, 'medium'::text, 'low'::text]))),
     CONSTRAINT assets_captured_offset_check CHECK ((abs(captured_offset) < 86400)),
     CONSTRAINT assets_check CHECK (((latitude IS NULL) = (longitude IS NULL))),
+    CONSTRAINT assets_check1 CHECK (((primary_id IS NULL) = (companion_role IS NULL))),
+    CONSTRAINT assets_check2 CHECK ((primary_id <> id)),
+    CONSTRAINT assets_check3 CHECK (((motion_offset IS NULL) = (motion_bytes IS NULL))),
+    CONSTRAINT assets_companion_role_check CHECK ((companion_role = ANY (ARRAY['raw'::text, 'live_video'::text]))),
     CONSTRAINT assets_content_hash_check CHECK ((octet_length(content_hash) = 32)),
     CONSTRAINT assets_height_check CHECK ((height > 0)),
     CONSTRAINT assets_kind_check CHECK ((kind = ANY (ARRAY['photo'::text, 'video'::text, 'audio'::text]))),
     CONSTRAINT assets_latitude_check CHECK ((abs(latitude) <= (90)::double precision)),
     CONSTRAINT assets_longitude_check CHECK ((abs(longitude) <= (180)::double precision)),
+    CONSTRAINT assets_motion_bytes_check CHECK ((motion_bytes > 0)),
+    CONSTRAINT assets_motion_offset_check CHECK ((motion_offset > 0)),
+    CONSTRAINT assets_playback_check CHECK ((playback = ANY (ARRAY['direct'::text, 'remux'::text, 'transcode'::text]))),
+    CONSTRAINT assets_rating_check CHECK (((rating >= '-1'::integer) AND (rating <= 5))),
     CONSTRAINT assets_size_check CHECK ((size >= 0)),
     CONSTRAINT assets_state_check CHECK ((state = ANY (ARRAY['stored'::text, 'ready'::text, 'unsupported'::text, 'problem'::text]))),
+    CONSTRAINT assets_thumbhash_check CHECK ((octet_length(thumbhash) <= 64)),
     CONSTRAINT assets_width_check CHECK ((width > 0))
 );
 
@@ -211,6 +252,24 @@ COMMENT ON COLUMN public.assets.focal_length IS 'millimetres';
 COMMENT ON COLUMN public.assets.captured_local IS 'wall clock at the place of recording';
 
 COMMENT ON COLUMN public.assets.captured_offset IS 'seconds east of UTC; null while the zone is unknown';
+
+COMMENT ON COLUMN public.assets.bit_rate IS 'bits a second of the whole file';
+
+COMMENT ON COLUMN public.assets.rotation IS 'degrees clockwise that a player turns the frames by';
+
+COMMENT ON COLUMN public.assets.playback IS 'what a browser needs: nothing, another container, other codecs';
+
+COMMENT ON COLUMN public.assets.perceptual_hash IS '64-bit DCT hash as a signed integer';
+
+COMMENT ON COLUMN public.assets.rating IS '-1 rejected, 0 unrated, 1 to 5 stars';
+
+COMMENT ON COLUMN public.assets.captured_zone IS 'IANA time zone of the place';
+
+COMMENT ON COLUMN public.assets.captured_utc IS 'null while the offset is unknown';
+
+COMMENT ON COLUMN public.assets.content_identifier IS 'Apple''s, the same in both files of a Live Photo';
+
+COMMENT ON COLUMN public.assets.motion_offset IS 'where the video begins that a motion photo carries within its own file';
 
 CREATE TABLE public.embeddings (
     asset_id uuid NOT NULL,
@@ -294,7 +353,13 @@ CREATE TABLE public.problems (
     step text NOT NULL,
     code text NOT NULL,
     reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    tool text,
+    tool_version text,
+    attempts integer DEFAULT 1 NOT NULL,
+    ignored_at timestamp with time zone,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT problems_attempts_check CHECK ((attempts > 0))
 );
 
 CREATE TABLE public.refresh_tokens (
@@ -314,6 +379,17 @@ CREATE TABLE public.repositories (
     root text NOT NULL,
     is_default boolean DEFAULT false NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.sidecars (
+    asset_id uuid NOT NULL,
+    kind text NOT NULL,
+    file_name text NOT NULL,
+    content bytea NOT NULL,
+    tags jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT sidecars_content_check CHECK ((octet_length(content) <= 4194304)),
+    CONSTRAINT sidecars_kind_check CHECK ((kind = ANY (ARRAY['xmp'::text, 'takeout'::text])))
 );
 
 CREATE TABLE public.species_predictions (
@@ -359,6 +435,19 @@ CREATE TABLE public.thumbnails (
     CONSTRAINT thumbnails_bytes_check CHECK ((bytes > 0))
 );
 
+CREATE TABLE public.time_changes (
+    id uuid DEFAULT public.new_id() NOT NULL,
+    owner_id uuid NOT NULL,
+    seconds bigint,
+    selection jsonb NOT NULL,
+    done_up_to uuid,
+    changed bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    ended_at timestamp with time zone
+);
+
+COMMENT ON COLUMN public.time_changes.seconds IS 'how far to shift; null: read the times out of the facts again';
+
 CREATE TABLE public.users (
     id uuid DEFAULT public.new_id() NOT NULL,
     username text NOT NULL,
@@ -368,6 +457,20 @@ CREATE TABLE public.users (
     disabled_at timestamp with time zone,
     CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'user'::text, 'guest'::text]))),
     CONSTRAINT users_username_check CHECK ((username <> ''::text))
+);
+
+CREATE TABLE public.web_versions (
+    asset_id uuid NOT NULL,
+    repository_id uuid NOT NULL,
+    mime text NOT NULL,
+    made_by text NOT NULL,
+    encoder text,
+    width integer,
+    height integer,
+    bytes bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT web_versions_bytes_check CHECK ((bytes > 0)),
+    CONSTRAINT web_versions_made_by_check CHECK ((made_by = ANY (ARRAY['remux'::text, 'transcode'::text])))
 );
 
 ALTER TABLE ONLY public.album_assets
@@ -415,6 +518,9 @@ ALTER TABLE ONLY public.repositories
 ALTER TABLE ONLY public.repositories
     ADD CONSTRAINT repositories_root_key UNIQUE (root);
 
+ALTER TABLE ONLY public.sidecars
+    ADD CONSTRAINT sidecars_pkey PRIMARY KEY (asset_id, kind);
+
 ALTER TABLE ONLY public.species_predictions
     ADD CONSTRAINT species_predictions_pkey PRIMARY KEY (asset_id, space, label);
 
@@ -427,8 +533,14 @@ ALTER TABLE ONLY public.tags
 ALTER TABLE ONLY public.thumbnails
     ADD CONSTRAINT thumbnails_pkey PRIMARY KEY (asset_id, size);
 
+ALTER TABLE ONLY public.time_changes
+    ADD CONSTRAINT time_changes_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.web_versions
+    ADD CONSTRAINT web_versions_pkey PRIMARY KEY (asset_id);
 
 CREATE INDEX album_assets_asset_idx ON public.album_assets USING btree (asset_id);
 
@@ -436,15 +548,23 @@ CREATE INDEX albums_owner_idx ON public.albums USING btree (owner_id, title);
 
 CREATE INDEX asset_tags_tag_idx ON public.asset_tags USING btree (tag_id);
 
-CREATE INDEX assets_captured_idx ON public.assets USING btree (owner_id, captured_local, id) WHERE (trashed_at IS NULL);
+CREATE INDEX assets_captured_idx ON public.assets USING btree (owner_id, captured_local, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
+
+CREATE INDEX assets_captured_utc_idx ON public.assets USING btree (owner_id, captured_utc, id) WHERE (trashed_at IS NULL);
+
+CREATE INDEX assets_content_identifier_idx ON public.assets USING btree (owner_id, content_identifier) WHERE (content_identifier IS NOT NULL);
 
 CREATE UNIQUE INDEX assets_content_key ON public.assets USING btree (owner_id, content_hash);
 
-CREATE INDEX assets_created_idx ON public.assets USING btree (owner_id, created_at, id) WHERE (trashed_at IS NULL);
+CREATE INDEX assets_created_idx ON public.assets USING btree (owner_id, created_at, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
 
-CREATE INDEX assets_kind_captured_idx ON public.assets USING btree (owner_id, kind, captured_local, id) WHERE (trashed_at IS NULL);
+CREATE INDEX assets_kind_captured_idx ON public.assets USING btree (owner_id, kind, captured_local, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
 
-CREATE INDEX assets_kind_created_idx ON public.assets USING btree (owner_id, kind, created_at, id) WHERE (trashed_at IS NULL);
+CREATE INDEX assets_kind_created_idx ON public.assets USING btree (owner_id, kind, created_at, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
+
+CREATE INDEX assets_primary_idx ON public.assets USING btree (primary_id) WHERE (primary_id IS NOT NULL);
+
+CREATE INDEX assets_stem_idx ON public.assets USING btree (owner_id, lower(regexp_replace(file_name, '\.[^.]*$'::text, ''::text)));
 
 CREATE INDEX file_records_inode_idx ON public.file_records USING btree (device, inode);
 
@@ -471,6 +591,10 @@ CREATE INDEX locations_asset_idx ON public.locations USING btree (asset_id);
 CREATE UNIQUE INDEX locations_path_key ON public.locations USING btree (repository_id, path) WHERE (state = 'present'::text);
 
 CREATE INDEX problems_code_idx ON public.problems USING btree (code);
+
+CREATE INDEX problems_tool_idx ON public.problems USING btree (tool, tool_version) WHERE (ignored_at IS NULL);
+
+CREATE INDEX problems_updated_idx ON public.problems USING btree (updated_at, asset_id, step);
 
 CREATE INDEX refresh_tokens_family_idx ON public.refresh_tokens USING btree (family_id);
 
@@ -505,6 +629,9 @@ ALTER TABLE ONLY public.asset_tags
 ALTER TABLE ONLY public.assets
     ADD CONSTRAINT assets_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.assets
+    ADD CONSTRAINT assets_primary_id_fkey FOREIGN KEY (primary_id) REFERENCES public.assets(id);
+
 ALTER TABLE ONLY public.embeddings
     ADD CONSTRAINT embeddings_asset_id_fkey FOREIGN KEY (asset_id) REFERENCES public.assets(id);
 
@@ -526,6 +653,9 @@ ALTER TABLE ONLY public.refresh_tokens
 ALTER TABLE ONLY public.repositories
     ADD CONSTRAINT repositories_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.sidecars
+    ADD CONSTRAINT sidecars_asset_id_fkey FOREIGN KEY (asset_id) REFERENCES public.assets(id);
+
 ALTER TABLE ONLY public.species_predictions
     ADD CONSTRAINT species_predictions_asset_id_fkey FOREIGN KEY (asset_id) REFERENCES public.assets(id);
 
@@ -540,3 +670,12 @@ ALTER TABLE ONLY public.thumbnails
 
 ALTER TABLE ONLY public.thumbnails
     ADD CONSTRAINT thumbnails_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES public.repositories(id);
+
+ALTER TABLE ONLY public.time_changes
+    ADD CONSTRAINT time_changes_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.web_versions
+    ADD CONSTRAINT web_versions_asset_id_fkey FOREIGN KEY (asset_id) REFERENCES public.assets(id);
+
+ALTER TABLE ONLY public.web_versions
+    ADD CONSTRAINT web_versions_repository_id_fkey FOREIGN KEY (repository_id) REFERENCES public.repositories(id);

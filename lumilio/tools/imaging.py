@@ -23,7 +23,7 @@ import PIL
 from PIL import Image, ImageCms, ImageFile, JpegImagePlugin, PngImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from lumilio.errors import MediaDamaged, MediaOverBudget, StorageError
-from lumilio.model import THUMBNAIL_SIZES, Rendition, Thumbnail
+from lumilio.model import THUMBNAIL_SIZES, RenderSource, Rendition, Thumbnail
 
 FORMATS = (
     JpegImagePlugin.JpegImageFile.format,
@@ -93,7 +93,7 @@ def render(path: Path) -> Rendition:
         image = image.transpose(_MIRRORINGS[orientation])
     width, height = stored[::-1] if orientation >= 5 else stored
     thumbnails = [_encoded(_shrunk(image, _fitted((width, height), size)), size) for size in THUMBNAIL_SIZES]
-    return Rendition(width=width, height=height, thumbnails=tuple(thumbnails))
+    return Rendition(width=width, height=height, thumbnails=tuple(thumbnails), source=RenderSource.ORIGINAL)
 
 
 @contextmanager

@@ -69,6 +69,8 @@ def test_a_real_picture_gets_thumbnails_that_look_like_it(sample: Sample) -> Non
         sample.exif, sniff(sample.path.read_bytes()), name=sample.path.name, modified=datetime(2026, 1, 1, tzinfo=UTC)
     )
 
+    assert rendition.width is not None
+    assert rendition.height is not None
     assert (rendition.width, rendition.height) == (facts.width, facts.height)
     assert sample.pillow is not None
     assert {rendition.width, rendition.height} == {*sample.pillow[2:4]}
