@@ -3,87 +3,56 @@
 import asyncio
 import ctypes
 import os
-import resource
 import signal
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
 from PIL import Image
 
-from lumilio.errors import DecoderCrashed, MediaDamaged, MediaOverBudget, NotFound, ToolError, ToolTimedOut
+from lumilio.errors import (
+    DecoderCrashed,
+    MediaDamaged,
+    MediaOverBudget,
+    NotFound,
+    ToolError,
+    ToolTimedOut,
+)
 from lumilio.media.photo import process_photo
 from lumilio.tools import decoders
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from tests.conformance.reference import CORPUS, FIXTURES
+from tests.integration.decoder_tasks import (
+    LOADED,
+    MIB,
+    announce_and_hang,
+    content_of,
+    die_by,
+    hang_in_c,
+    keep_memory,
+    limits_of_child,
+    own_pid,
+    peak_memory,
+    raise_value_error,
+    raise_with_details,
+    start_a_program,
+    start_a_program_and_hang,
+    take_memory,
+)
 
 PICTURE = FIXTURES / "jpeg/digicamcor-POL_0136.JPG"
-MIB = 1024 * 1024
 
 
 @pytest.fixture
 async def pool() -> AsyncIterator[DecoderPool]:
-    async with DecoderPool(size=2) as running:
+    async with DecoderPool(size=2, preload=LOADED) as running:
         yield running
-
-
-def own_pid() -> int:
-    return os.getpid()
-
-
-def announce_and_hang(announcement: Path) -> None:
-    announcement.write_text(str(os.getpid()))
-    signal.pause()
-
-
-def hang_in_c() -> None:
-    """Wait in a system call with the interpreter locked, as a stuck decoder does."""
-    ctypes.PyDLL(None).sleep(600)
-
-
-def burn() -> None:
-    while True:
-        pass
-
-
-def take_memory(size: int) -> int:
-    return len(bytearray(size))
-
-
-def die_by(number: int) -> None:
-    os.kill(os.getpid(), number)
-
-
-def raise_with_details() -> None:
-    raise NotFound("no such thing", details={"thing": 7})
-
-
-def raise_value_error() -> None:
-    raise ValueError("odd")
-
-
-def limits_of_child() -> dict[str, object]:
-    return {
-        "session": os.getsid(0) == os.getpid(),
-        "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
-        "file size": resource.getrlimit(resource.RLIMIT_FSIZE)[0],
-        "descriptors": sorted(str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.exists()),
-        "threads": os.environ["OMP_NUM_THREADS"],
-    }
-
-
-def peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def fill_disk(path: Path) -> None:
-    with path.open("wb") as file:
-        for _ in range(100):
-            file.write(bytes(MIB))
 
 
 async def eventually_gone(pid: int) -> None:
@@ -102,16 +71,25 @@ async def eventually_gone(pid: int) -> None:
         os.close(descriptor)
 
 
-@pytest.fixture
-def announcement(tmp_path: Path) -> Path:
-    """A named pipe through which a child tells its process id once it works."""
-    path = tmp_path / "announcement"
-    os.mkfifo(path)
-    return path
+def pools_children() -> list[psutil.Process]:
+    """Decoders of this process."""
+    return [
+        child
+        for server in psutil.Process().children()
+        if "forkserver" in " ".join(server.cmdline())
+        for child in server.children()
+    ]
 
 
-async def announced(announcement: Path) -> int:
-    return int(await asyncio.to_thread(announcement.read_text))
+async def hanging(pool: DecoderPool, function: Callable[[], None]) -> "tuple[asyncio.Task[None], int]":
+    """A call that reports once and then hangs, and the child that has it."""
+    working = asyncio.Event()
+    before = {child.pid for child in pools_children()}
+    call = asyncio.create_task(pool.run(function, timeout=60, on_progress=lambda _: working.set()))
+    async with asyncio.timeout(30):
+        await working.wait()
+    (pid,) = {child.pid for child in pools_children()} - before
+    return call, pid
 
 
 async def test_a_photo_is_rendered_in_a_child(pool: DecoderPool) -> None:
@@ -122,7 +100,7 @@ async def test_a_photo_is_rendered_in_a_child(pool: DecoderPool) -> None:
 
 
 async def test_a_child_serves_many_tasks_and_is_then_replaced() -> None:
-    async with DecoderPool(size=1, limits=DecoderLimits(tasks=3)) as pool:
+    async with DecoderPool(size=1, preload=LOADED, limits=DecoderLimits(tasks=3)) as pool:
         pids = [await pool.run(own_pid, timeout=30) for _ in range(7)]
 
     assert pids[0] == pids[1] == pids[2] != pids[3]
@@ -156,9 +134,8 @@ async def test_a_time_out_kills_only_the_child_that_hangs(pool: DecoderPool) -> 
     assert good > 0
 
 
-async def test_a_cancelled_call_kills_its_child(pool: DecoderPool, announcement: Path) -> None:
-    call = asyncio.create_task(pool.run(announce_and_hang, announcement, timeout=60))
-    pid = await announced(announcement)
+async def test_a_cancelled_call_kills_its_child(pool: DecoderPool) -> None:
+    call, pid = await hanging(pool, announce_and_hang)
 
     call.cancel()
 
@@ -168,9 +145,9 @@ async def test_a_cancelled_call_kills_its_child(pool: DecoderPool, announcement:
     assert await pool.run(own_pid, timeout=30) != pid
 
 
-async def test_a_child_killed_at_its_work_costs_that_task_alone(pool: DecoderPool, announcement: Path) -> None:
-    call = asyncio.create_task(pool.run(announce_and_hang, announcement, timeout=60))
-    os.kill(await announced(announcement), signal.SIGKILL)
+async def test_a_child_killed_at_its_work_costs_that_task_alone(pool: DecoderPool) -> None:
+    call, pid = await hanging(pool, announce_and_hang)
+    os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(DecoderCrashed, match=r"signal 9 \(SIGKILL\)"):
         await call
@@ -178,7 +155,7 @@ async def test_a_child_killed_at_its_work_costs_that_task_alone(pool: DecoderPoo
 
 
 async def test_a_child_killed_while_idle_is_replaced_unnoticed() -> None:
-    async with DecoderPool(size=1) as pool:
+    async with DecoderPool(size=1, preload=LOADED) as pool:
         pid = await pool.run(own_pid, timeout=30)
         os.kill(pid, signal.SIGKILL)
         await eventually_gone(pid)
@@ -196,29 +173,30 @@ async def test_processor_time_is_bounded_even_where_nobody_watches_the_clock(tmp
     """The daemon's time-out comes first; the kernel's limit is for a daemon that is too busy to see it."""
     script = tmp_path / "burn.py"
     script.write_text(
-        "from lumilio.tools.decoders import _Child, DecoderLimits, _Task, _death\n"
-        "from tests.integration.test_decoders import burn\n"
+        "from lumilio.tools.decoder_process import DecoderProcess, death\n"
+        "from lumilio.tools.decoder_wire import Task\n"
+        "from lumilio.tools.decoders import DecoderLimits\n"
+        "from tests.integration.decoder_tasks import burn\n"
         "if __name__ == '__main__':\n"
-        "    child = _Child(DecoderLimits(), ())\n"
-        "    task = _Task(function=burn, arguments=(), seconds=1)\n"
+        "    child = DecoderProcess(DecoderLimits(), ['tests.integration.decoder_tasks'])\n"
+        "    task = Task(function=burn, arguments=(), seconds=1)\n"
         "    try:\n"
-        "        child.ask(task)\n"
+        "        child.ask(task, [], print)\n"
         "    except EOFError:\n"
-        "        print(type(_death(child.bury(), task)).__name__)\n"
+        "        print(type(death(child.bury(5), task)).__name__)\n"
     )
     assert await output_of_script(script) == "ToolTimedOut"
 
 
 async def output_of_script(script: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    process = await asyncio.create_subprocess_exec(sys.executable, str(script), stdout=subprocess.PIPE, env=environment)
+    process = await started(script)
     async with asyncio.timeout(60):
         out, _ = await process.communicate()
     return out.decode().strip()
 
 
 async def test_a_child_that_wants_too_much_memory_is_refused_it_and_lives_on() -> None:
-    async with DecoderPool(size=1, limits=DecoderLimits(memory=250 * MIB)) as pool:
+    async with DecoderPool(size=1, preload=LOADED, limits=DecoderLimits(memory=250 * MIB)) as pool:
         pid = await pool.run(own_pid, timeout=30)
         assert await pool.run(take_memory, 100 * MIB, timeout=30) == 100 * MIB
         with pytest.raises(MediaOverBudget):
@@ -226,29 +204,58 @@ async def test_a_child_that_wants_too_much_memory_is_refused_it_and_lives_on() -
         assert await pool.run(own_pid, timeout=30) == pid
 
 
-async def test_a_child_cannot_fill_the_disk(pool: DecoderPool, tmp_path: Path) -> None:
-    with pytest.raises(ToolError):
-        await pool.run(fill_disk, tmp_path / "large", timeout=30)
-    assert (tmp_path / "large").stat().st_size <= 16 * MIB
+async def test_a_child_that_keeps_too_much_memory_is_replaced() -> None:
+    limits = DecoderLimits(growth=100 * MIB)
+    async with DecoderPool(size=1, preload=LOADED, limits=limits) as pool:
+        pids = [await pool.run(keep_memory, size * MIB, timeout=30) for size in (10, 10, 120, 10)]
+
+    assert pids[0] == pids[1] == pids[2] != pids[3]
 
 
 async def test_a_child_is_confined_and_holds_nothing_of_the_daemon(pool: DecoderPool, tmp_path: Path) -> None:
     with (tmp_path / "secret").open("w"):
         found = await pool.run(limits_of_child, timeout=30)
+        again = await pool.run(content_of, PICTURE, timeout=30)
 
+    assert again == PICTURE.read_bytes()
     assert found["session"] is True
     assert found["core"] == 0
     assert found["file size"] == 16 * MIB
     assert found["threads"] == "1"
-    descriptors = found["descriptors"]
-    assert isinstance(descriptors, list)
-    assert all(each == "/dev/null" or each.startswith(("pipe:", "socket:", "/proc/")) for each in descriptors)
+    kinds = found["descriptors"]
+    assert isinstance(kinds, list)
+    assert kinds.count(stat.S_IFREG) == 1, "the status of the process itself"
+    assert set(kinds) <= {stat.S_IFREG, stat.S_IFIFO, stat.S_IFSOCK}, "devices, or folders"
+
+
+async def test_what_a_child_started_dies_with_it() -> None:
+    """Whether the child is killed, dies by itself, or is replaced."""
+    async with DecoderPool(size=1, preload=LOADED, limits=DecoderLimits(tasks=1)) as pool:
+        call, _ = await hanging(pool, start_a_program_and_hang)
+        (cancelled,) = sleepers()
+        call.cancel()
+        await asyncio.wait({call})
+        await eventually_gone(cancelled)
+
+        call, child = await hanging(pool, start_a_program_and_hang)
+        (orphaned,) = sleepers()
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(DecoderCrashed):
+            await call
+        await eventually_gone(orphaned)
+
+        await eventually_gone(await pool.run(start_a_program, timeout=30))
+
+
+def sleepers() -> list[int]:
+    """Programs that the decoders have started."""
+    return [each.pid for child in pools_children() for each in child.children()]
 
 
 async def test_no_picture_of_the_throughput_set_takes_a_child_past_300_mib() -> None:
     """12 to 26 megapixels where the corpus lies beside the checkout; else one of 24 that is made here."""
     pictures = sorted((CORPUS / "throughput").glob("*.jpg"))[::4]
-    async with DecoderPool(size=1) as pool:
+    async with DecoderPool(size=1, preload=LOADED) as pool:
         for picture in pictures:
             await pool.run(process_photo, picture, timeout=60)
         assert await pool.run(peak_memory, timeout=30) < 300 * MIB
@@ -257,7 +264,7 @@ async def test_no_picture_of_the_throughput_set_takes_a_child_past_300_mib() -> 
 async def test_a_progressive_picture_of_24_megapixels_stays_below_300_mib(tmp_path: Path) -> None:
     path = tmp_path / "progressive.jpg"
     Image.effect_noise((6000, 4000), 60).convert("RGB").save(path, "JPEG", progressive=True)
-    async with DecoderPool(size=1) as pool:
+    async with DecoderPool(size=1, preload=LOADED) as pool:
         await pool.run(process_photo, path, timeout=60)
         assert await pool.run(peak_memory, timeout=30) < 300 * MIB
 
@@ -283,10 +290,9 @@ async def attempt(pool: DecoderPool, path: Path) -> int | None:
         return None
 
 
-async def test_stopping_does_not_wait_for_busy_children(announcement: Path) -> None:
-    async with DecoderPool(size=1) as pool:
-        call = asyncio.create_task(pool.run(announce_and_hang, announcement, timeout=600))
-        pid = await announced(announcement)
+async def test_stopping_does_not_wait_for_busy_children() -> None:
+    async with DecoderPool(size=1, preload=LOADED) as pool:
+        call, pid = await hanging(pool, announce_and_hang)
         started = time.monotonic()
 
     assert time.monotonic() - started < 10
@@ -297,107 +303,121 @@ async def test_stopping_does_not_wait_for_busy_children(announcement: Path) -> N
         await pool.run(own_pid, timeout=1)
 
 
-def leave_pipe_open(pids: Path) -> None:
-    """Hand the child's end of the pipe to a process that lives on: to the daemon, the child cannot be killed."""
-    pid = os.fork()
-    if pid == 0:
-        signal.pause()
-        os._exit(0)
-    with pids.open("a") as file:
-        file.write(f"{pid}\n")
-    signal.pause()
+PIDFD_GETFD = 438
+
+
+def held(stack: ExitStack, pid: int) -> int:
+    """Take a copy of a child's end of its pipe. To the pool, a child whose pipe stays open cannot be killed."""
+    child = os.pidfd_open(pid)
+    libc = ctypes.CDLL(None, use_errno=True)
+    pipe = next(each for each in Path(f"/proc/{pid}/fd").iterdir() if str(each.readlink()).startswith("socket:"))
+    copy = libc.syscall(PIDFD_GETFD, child, int(pipe.name), 0)
+    os.close(child)
+    assert copy >= 0, os.strerror(ctypes.get_errno())
+    stack.callback(_close, copy)
+    return int(copy)
+
+
+def _close(descriptor: int) -> None:
+    os.close(descriptor)
 
 
 @pytest.fixture
-def pids(tmp_path: Path) -> Iterator[Path]:
-    """Where processes are written down that are killed after the test."""
-    path = tmp_path / "pids"
-    path.touch()
-    yield path
-    for pid in path.read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
 
 
 async def test_a_child_that_cannot_be_killed_costs_neither_its_place_nor_the_time_of_another_file(
-    monkeypatch: pytest.MonkeyPatch, pids: Path
+    monkeypatch: pytest.MonkeyPatch, stack: ExitStack
 ) -> None:
     monkeypatch.setattr(decoders, "_BURIAL_SECONDS", 0.5)
-    async with DecoderPool(size=1) as pool:
-        await pool.run(own_pid, timeout=30)
+    async with DecoderPool(size=1, preload=LOADED) as pool:
+        held(stack, await pool.run(own_pid, timeout=30))
         with pytest.raises(ToolTimedOut):
-            await pool.run(leave_pipe_open, pids, timeout=0.5)
+            await pool.run(hang_in_c, timeout=0.5)
 
         assert (await pool.run(process_photo, PICTURE, timeout=30)).width == 640
 
 
 async def test_when_too_many_children_cannot_be_killed_a_file_waits_without_its_clock_running(
-    monkeypatch: pytest.MonkeyPatch, pids: Path
+    monkeypatch: pytest.MonkeyPatch, stack: ExitStack
 ) -> None:
     monkeypatch.setattr(decoders, "_BURIAL_SECONDS", 0.1)
-    async with DecoderPool(size=1) as pool:
-        for _ in range(4):
-            await pool.run(own_pid, timeout=30)
+    async with DecoderPool(size=1, preload=LOADED) as pool:
+        first = ExitStack()
+        for number in range(4):
+            held(stack if number else first, await pool.run(own_pid, timeout=30))
             with pytest.raises(ToolTimedOut):
-                await pool.run(leave_pipe_open, pids, timeout=0.5)
+                await pool.run(hang_in_c, timeout=0.5)
         waiting = asyncio.create_task(pool.run(own_pid, timeout=10))
         given_up = asyncio.create_task(pool.run(own_pid, timeout=10))
         await asyncio.wait({waiting}, timeout=0.5)
         given_up.cancel()
         assert not waiting.done()
-        os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
+        first.close()
 
         assert await waiting > 0
-    pids.write_text("\n".join(pids.read_text().split()[1:]))
 
 
-async def test_a_daemon_ends_although_a_child_cannot_be_killed(tmp_path: Path, pids: Path) -> None:
+async def test_a_daemon_ends_although_a_child_cannot_be_killed(tmp_path: Path, stack: ExitStack) -> None:
     script = tmp_path / "daemon.py"
     script.write_text(
         "import asyncio, sys\n"
-        "from pathlib import Path\n"
         "from lumilio.errors import ToolTimedOut\n"
         "from lumilio.tools import decoders\n"
-        "from tests.integration.test_decoders import leave_pipe_open\n"
+        "from tests.integration.decoder_tasks import hang_in_c, own_pid\n"
         "decoders._BURIAL_SECONDS = 0.5\n"
         "async def main():\n"
-        "    async with decoders.DecoderPool(size=1) as pool:\n"
+        "    async with decoders.DecoderPool(size=1, preload=['tests.integration.decoder_tasks']) as pool:\n"
+        "        print(await pool.run(own_pid, timeout=30), flush=True)\n"
+        "        await asyncio.to_thread(sys.stdin.readline)\n"
         "        try:\n"
-        "            await pool.run(leave_pipe_open, Path(sys.argv[1]), timeout=5)\n"
+        "            await pool.run(hang_in_c, timeout=2)\n"
         "        except ToolTimedOut:\n"
-        "            Path(sys.argv[2]).touch()\n"
+        "            print('timed out', flush=True)\n"
         "if __name__ == '__main__':\n"
         "    asyncio.run(main())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    timed_out = tmp_path / "timed out"
-    daemon = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), str(pids), str(timed_out), env=environment
-    )
+    daemon = await started(script, stdin=subprocess.PIPE)
+    assert daemon.stdin is not None
+    assert daemon.stdout is not None
     try:
         async with asyncio.timeout(40):
+            held(stack, int(await daemon.stdout.readline()))
+            daemon.stdin.write(b"go\n")
+            assert await daemon.stdout.readline() == b"timed out\n"
             assert await daemon.wait() == 0
-        assert timed_out.exists()
     finally:
         if daemon.returncode is None:
             daemon.kill()
 
 
-async def test_no_child_survives_a_daemon_that_was_killed(tmp_path: Path, announcement: Path) -> None:
+async def started(script: Path, *, stdin: int | None = None) -> asyncio.subprocess.Process:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, str(script), stdin=stdin, stdout=subprocess.PIPE, env=environment
+    )
+
+
+async def test_no_child_survives_a_daemon_that_was_killed(tmp_path: Path) -> None:
     script = tmp_path / "daemon.py"
     script.write_text(
-        "import asyncio, sys\n"
-        "from pathlib import Path\n"
+        "import asyncio\n"
         "from lumilio.tools.decoders import DecoderPool\n"
-        "from tests.integration.test_decoders import announce_and_hang\n"
+        "from tests.integration.decoder_tasks import announce_and_hang, own_pid\n"
         "async def main():\n"
-        "    async with DecoderPool(size=1) as pool:\n"
-        "        await pool.run(announce_and_hang, Path(sys.argv[1]), timeout=600)\n"
+        "    async with DecoderPool(size=1, preload=['tests.integration.decoder_tasks']) as pool:\n"
+        "        pid = await pool.run(own_pid, timeout=30)\n"
+        "        tell = lambda _: print(pid, flush=True)\n"
+        "        await pool.run(announce_and_hang, timeout=600, on_progress=tell)\n"
         "if __name__ == '__main__':\n"
         "    asyncio.run(main())\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    daemon = await asyncio.create_subprocess_exec(sys.executable, str(script), str(announcement), env=environment)
-    child = psutil.Process(await announced(announcement))
+    daemon = await started(script)
+    assert daemon.stdout is not None
+    async with asyncio.timeout(30):
+        child = psutil.Process(int(await daemon.stdout.readline()))
     server = child.parent()
     assert server is not None
 

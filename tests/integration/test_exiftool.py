@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -102,6 +103,53 @@ async def test_calls_that_meet_share_one_process(exiftool: ExifTool) -> None:
     await asyncio.gather(*(exiftool.read(PICTURE, name_hint="a.jpg") for _ in range(45)))
 
     assert len(running_exiftools()) == 1
+
+
+async def test_several_processes_share_the_files_and_the_loss_of_one_costs_nothing() -> None:
+    async with ExifTool(processes=2) as exiftool:
+        await asyncio.gather(*(exiftool.read(PICTURE, name_hint="a.jpg") for _ in range(60)))
+        processes = running_exiftools()
+        assert len(processes) == 2
+        assert all(process.cpu_times().user > 0 for process in processes)
+
+        calls = [asyncio.create_task(exiftool.read(PICTURE, name_hint="a.jpg")) for _ in range(60)]
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        processes[0].kill()
+
+        assert [each["File:ImageWidth"] for each in await asyncio.gather(*calls)] == [150] * 60
+    for process in processes:
+        await eventually_gone(process.pid)
+
+
+async def test_several_processes_that_wait_for_work_are_stopped_at_once() -> None:
+    started = time.monotonic()
+    async with ExifTool(processes=4) as exiftool:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+
+    assert time.monotonic() - started < 10
+
+
+async def test_an_exiftool_that_a_file_has_taken_over_neither_writes_nor_calls_home(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "exiftool"
+    program.write_text(
+        f"#!/bin/sh\ntouch '{tmp_path}/written'\n"
+        "perl -e 'use Socket; exit !socket(my $s, PF_INET, SOCK_STREAM, 0)' && echo socket >&2\n"
+        "echo I was here >&2\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async with ExifTool() as exiftool:
+        with pytest.raises(ToolError) as caught:
+            await exiftool.read(PICTURE, name_hint="a.jpg")
+
+    assert "I was here" in str(caught.value)
+    assert "socket" not in str(caught.value)
+    assert not (tmp_path / "written").exists()
+    subprocess.run([str(program)], stderr=subprocess.DEVNULL, check=True)
+    assert (tmp_path / "written").exists()
 
 
 async def test_a_killed_exiftool_is_replaced_without_anybody_noticing(exiftool: ExifTool) -> None:

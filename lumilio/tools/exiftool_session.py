@@ -1,0 +1,117 @@
+"""One running exiftool: it reads files by request and prints their metadata as JSON, until it is killed.
+
+It runs behind the fence: it may read, because it is asked for files anywhere, but it writes nothing and reaches no
+network. Its own end is the kernel's work (PR_SET_PDEATHSIG, for which the thread that starts it has to live on): it
+does not notice the end of its input, it polls.
+"""
+
+import os
+import resource
+import selectors
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from lumilio.errors import ToolError, ToolMissing, ToolTimedOut
+from lumilio.tools import fence
+from lumilio.tools.exiftool_output import parsed
+
+INSTALL = "apt-get install libimage-exiftool-perl"
+"""The command that installs exiftool on Debian."""
+
+_START = ("-config", "", "-stay_open", "True", "-@", "-", "-common_args")
+_ARGUMENTS = (
+    "-json",
+    "-n",
+    "-G1",
+    "-struct",
+    "-charset",
+    "filename=utf8",
+    "-api",
+    "largefilesupport=1",
+    "--System:all",
+)
+_OUTPUT_LIMIT = 64 * 1024 * 1024
+_MEMORY_LIMIT = 1024 * 1024 * 1024
+_EVERYTHING = Path("/")
+
+
+class Session:
+    """An exiftool that has been started, and that only its starter asks."""
+
+    def __init__(self) -> None:
+        """Raises ToolMissing and OSError."""
+        program = shutil.which("exiftool")
+        if program is None:
+            raise ToolMissing(f"'exiftool' is not installed; install it with: {INSTALL}")
+        command = fence.command([program, *_START, *_ARGUMENTS], readable=[_EVERYTHING])
+        pipe = subprocess.PIPE
+        self._process: Any = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # Any: its pipes are there
+        self._numbers = count(1)
+        for limit, value in (
+            (resource.RLIMIT_AS, _MEMORY_LIMIT),
+            (resource.RLIMIT_FSIZE, 0),
+            (resource.RLIMIT_CORE, 0),
+        ):
+            resource.prlimit(self._process.pid, limit, (value, value))
+
+    @property
+    def running(self) -> bool:
+        return bool(self._process.poll() is None)
+
+    def metadata(self, paths: list[str], deadline: float) -> dict[str, Mapping[str, object]]:
+        """What exiftool prints of each path. Raises ToolTimedOut, ToolError, OSError, ValueError and its like."""
+        number = next(self._numbers)
+        request = "".join(f"{line}\n" for line in (*paths, "-echo4", f"{{end{number}}}", f"-execute{number}"))
+        self._process.stdin.write(request.encode())
+        self._process.stdin.flush()
+        return parsed(self._printed(f"{{ready{number}}}\n".encode(), f"{{end{number}}}\n".encode(), deadline))
+
+    def _printed(self, ready: bytes, end: bytes, deadline: float) -> bytes:
+        """Standard output up to the mark that ends a request. Standard error is drained up to its mark and dropped:
+        a full pipe would stop exiftool, and what matters of it is in ``ExifTool:Error`` and ``:Warning``."""
+        out, err = self._process.stdout.fileno(), self._process.stderr.fileno()
+        printed = {out: bytearray(), err: bytearray()}
+        marks = {out: ready, err: end}
+        with selectors.DefaultSelector() as selector:
+            selector.register(out, selectors.EVENT_READ)
+            selector.register(err, selectors.EVENT_READ)
+            while selector.get_map():
+                events = selector.select(max(0.0, deadline - time.monotonic()))
+                if not events:
+                    raise ToolTimedOut("exiftool did not answer in time and was killed")
+                for key, _ in events:
+                    chunk = os.read(key.fd, 1 << 18)
+                    if not chunk:
+                        raise ToolError(f"exiftool died (status {self._process.poll()}): {_last_words(printed[err])}")
+                    printed[key.fd] += chunk
+                    if printed[key.fd].endswith(marks[key.fd]):
+                        selector.unregister(key.fd)
+                    elif len(printed[key.fd]) > _OUTPUT_LIMIT:
+                        raise ToolError(f"exiftool printed more than {_OUTPUT_LIMIT >> 20} MiB")
+        return bytes(printed[out].removesuffix(ready))
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def end(self, patience: float) -> "subprocess.Popen[bytes]":
+        """Kill it and return the process, which lives on where the kernel cannot end it, as on a dead disk.
+
+        exiftool only reads, so there is nothing that it could leave half done.
+        """
+        process: subprocess.Popen[bytes] = self._process
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=patience)
+        for pipe in (self._process.stdout, self._process.stderr):
+            pipe.close()
+        return process
+
+
+def _last_words(printed: bytes | bytearray) -> str:
+    return printed.decode(errors="replace").strip()[-500:]
