@@ -1,4 +1,4 @@
-"""Photos whose format Pillow reads by itself: JPEG, PNG and WebP."""
+"""Photos that are pictures as they stand, in every format but the RAW ones of cameras."""
 
 from pathlib import Path
 
@@ -7,5 +7,6 @@ from lumilio.tools import imaging
 
 
 def process_photo(path: Path) -> Rendition:
-    """Runs in a decoder child. Raises MediaDamaged, MediaOverBudget and StorageError, see ``imaging.render``."""
+    """Runs in a decoder child. Raises MediaDamaged, MediaOverBudget, StorageError and ToolMissing, see
+    ``imaging.render``."""
     return imaging.render(path)

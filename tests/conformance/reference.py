@@ -6,13 +6,20 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
+import pillow_jxl.JpegXLImagePlugin
 from PIL import Image, ImageCms, ImageOps
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/media"
 CORPUS = Path(os.environ.get("LUMILIO_TEST_MEDIA", Path(__file__).parents[2].parent / "shared/media")).resolve()
+
+
+pillow_heif.register_heif_opener()
+assert pillow_jxl.JpegXLImagePlugin.JXLImageFile.format in Image.OPEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,23 +50,32 @@ def samples() -> tuple[Sample, ...]:
 
 
 def pictures() -> Iterator[Sample]:
-    """The JPEG, PNG and WebP files among the samples."""
+    """The photos among the samples that Pillow and its plugins read; not the RAW ones, which are TIFF to Pillow."""
     for sample in samples():
-        if sample.pillow and sample.pillow[0] in ("JPEG", "MPO", "PNG", "WEBP"):
+        if sample.pillow and not sample.path.parent.name.startswith("raw"):
             yield sample
 
 
 def rendered(path: Path, size: tuple[int, int]) -> Image.Image:
     """Decode everything, turn it upright, convert its colours, and only then shrink: RGBA of the given size."""
+    return _decoded(path).resize(size, Image.Resampling.LANCZOS)
+
+
+@lru_cache(maxsize=1)
+def _decoded(path: Path) -> Image.Image:
     with Image.open(path) as opened:
-        upright = ImageOps.exif_transpose(opened)
+        opened.load()
+        # The decoder of JPEG XL turns a picture itself, whatever is written beside it.
+        upright = opened if opened.format == "JXL" else ImageOps.exif_transpose(opened)
     profile = upright.info.get("icc_profile")
+    if upright.mode.startswith("I;16"):
+        upright = Image.fromarray((np.asarray(upright) / 257).astype(np.uint8))
     if upright.mode == "RGB" and profile:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(upright, source, ImageCms.createProfile("sRGB"))
         assert converted is not None
         upright = converted
-    return upright.convert("RGBA").resize(size, Image.Resampling.LANCZOS)
+    return upright.convert("RGBA")
 
 
 def psnr(one: Image.Image, other: Image.Image) -> float:
