@@ -1,16 +1,34 @@
 """When a recording was made, from the most trustworthy source that makes sense.
 
-The order is that of CaptureTimeSource. Cameras with an unset clock, converters and damaged files write all sorts of
-things; a time that cannot be is passed over for the next source, and the file's own time is always there at the end.
+A person's corrections stand in sidecars, so those come first; then the order is that of CaptureTimeSource. Cameras with
+an unset clock, converters and damaged files write all sorts of things; a time that cannot be is passed over for the
+next source, and the file's own time is always there at the end.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from lumilio.media.tags import Tags, as_text, values
-from lumilio.model import CaptureTime, CaptureTimeSource
+from lumilio.media.tags import Tags
+from lumilio.media.time_offsets import (
+    clock_in_zone,
+    offset_between,
+    offset_by_maker,
+    offset_by_satellites,
+    offset_in_zone,
+)
+from lumilio.media.time_sources import embedded_stamps, xmp_stamps
+from lumilio.media.timestamps import Stamp, from_name, from_unix
+from lumilio.model import (
+    CaptureTime,
+    CaptureTimeSource,
+    Confidence,
+    OffsetSource,
+    Place,
+    Sidecar,
+    SidecarKind,
+)
+from lumilio.tools.geography import time_zone
 
 _EARLIEST_YEAR = 1826
 """The year of the oldest photograph that survives."""
@@ -18,151 +36,146 @@ _EARLIEST_YEAR = 1826
 _CLOCK_ERROR = timedelta(days=2)
 """How far ahead of us a camera's clock may be: time zones, and some slack."""
 
-_LARGEST_OFFSET = timedelta(hours=14)
-_UNIX_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # compared with wall clocks, which have no zone
-_ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)"
-_STAMP = re.compile(
-    r"(\d{4})[:\-/.](\d\d)[:\-/.](\d\d)[ T]+(\d\d):(\d\d)(?::(\d\d)(?:[.,](?P<fraction>\d+))?)?\s*" + _ZONE + "?"
-)
-_OFFSET = re.compile(_ZONE)
+_SAME_TIME = timedelta(days=1)
+"""Google's UTC and a camera's wall clock that are less apart mean the same moment."""
 
-_Table = tuple[tuple[str, tuple[str, ...]], ...]
-_EXIF = (("DateTimeOriginal", "Original"), ("CreateDate", "Digitized"))
-_OWN = ("ExifIFD", "IFD0", "SubIFD")
-_MAKERS = ("CanonRaw", "SigmaRaw", "Reconyx", "RIFF")
-_XMP: _Table = (
-    ("DateTimeOriginal", ("XMP-exif",)),
-    ("DateCreated", ("XMP-photoshop",)),
-    ("DateTimeDigitized", ("XMP-exif",)),
-    ("CreateDate", ("XMP-xmp",)),
-)
-_QUICKTIME_WITH_ZONE: _Table = (
-    ("CreationDate", ("Keys", "ItemList", "UserData")),
-    ("DateTimeOriginal", ("Keys", "UserData")),
-)
-_QUICKTIME_UTC: _Table = (("CreateDate", ("QuickTime", "Track1", "Track2")),)
-
-_NAMES = (
-    # IMG_20200131_123456, PXL_20200131_123456789, VID_…, Screenshot_20200131-123456, 20200131_123456
-    re.compile(r"(?<!\d)(\d{4})(\d\d)(\d\d)[_\-T ](\d\d)(\d\d)(\d\d)(\d{3})?(?!\d)"),
-    # 2020-01-31 12.34.56, Photo 2020-01-31 at 12.34.56, 2020-01-31_12-34-56
-    re.compile(r"(?<!\d)(\d{4})-(\d\d)-(\d\d)(?:[ _T]|\sat\s)(\d\d)[.:\-_](\d\d)[.:\-_](\d\d)(?!\d)"),
-    # VID-20200131-WA0001: WhatsApp tells the day only
-    re.compile(r"(?<!\d)(\d{4})(\d\d)(\d\d)-WA\d+"),
-)
+_NOT_THE_DEVICES = (CaptureTimeSource.FILE_NAME, CaptureTimeSource.MODIFIED)
 
 
-def capture_time(tags: Tags, *, name: str, modified: datetime, now: datetime | None = None) -> CaptureTime:
-    """The capture time by exiftool's tags, the original file name and, last, the file's modification time.
+def capture_time(
+    tags: Tags,
+    *,
+    name: str,
+    modified: datetime,
+    now: datetime | None = None,
+    place: Place | None = None,
+    sidecars: Sequence[Sidecar] = (),
+) -> CaptureTime:
+    """The capture time by exiftool's tags, the sidecars, the original file name and, last, the modification time.
 
-    QuickTime's own dates are UTC by definition and the modification time is an instant: there ``local`` is the clock
-    of Greenwich and the offset zero. A WhatsApp name tells the day only and counts from midnight. ``modified`` and
-    ``now`` are aware. Never raises on odd tags.
+    An XMP sidecar's time replaces that of the file; where both show the same clock, each adds the fraction or the
+    offset that the other lacks. Google's ``photoTakenTime`` is UTC, made of the file's own time by guessing a zone: it
+    replaces a time that is more than a day off, for then a person changed it, and otherwise at most tells the offset.
+
+    A wall clock without offset gets that of the satellites' clock, of the camera's settings, or of the time zone at
+    ``place``. Times that are counted in UTC become the clock of that zone, or stay that of Greenwich while the place
+    is unknown. A WhatsApp name tells the day only and counts from midnight. ``modified`` and ``now`` are aware. Never
+    raises on odd tags.
     """
     latest = (now or datetime.now(UTC)).astimezone(UTC).replace(tzinfo=None) + _CLOCK_ERROR
-    for candidate in _candidates(tags, name):
-        if candidate.local.year >= _EARLIEST_YEAR and candidate.local <= latest:
-            return candidate
     instant = modified.astimezone(UTC).replace(tzinfo=None)
-    return CaptureTime(local=instant, utc_offset=timedelta(0), source=CaptureTimeSource.MODIFIED)
+    zone = time_zone(place.latitude, place.longitude) if place else None
+    takeout = _taken(sidecars, latest)
+    stamp = _first(_corrections(sidecars), latest)
+    own = _first(_told(tags, name, sidecars, instant), latest)
+    if stamp is None:
+        stamp = own if own and _agree(own, takeout) else takeout or own
+    elif own and own.source not in _NOT_THE_DEVICES:
+        stamp = _completed(stamp, own)
+    last = Stamp(local=instant, offset=timedelta(0), source=CaptureTimeSource.MODIFIED, utc=True)
+    return _settled(tags, stamp or last, zone, takeout)
 
 
-def _candidates(tags: Tags, name: str) -> Iterator[CaptureTime]:
-    yield from _from_exif(tags)
-    yield from _read(tags, _QUICKTIME_WITH_ZONE, CaptureTimeSource.QUICKTIME)
-    for found in _read(tags, _QUICKTIME_UTC, CaptureTimeSource.QUICKTIME):
-        if found.local != _UNIX_EPOCH:
-            yield found if found.utc_offset is not None else replace(found, utc_offset=timedelta(0))
-    yield from _read(tags, _XMP, CaptureTimeSource.XMP)
-    yield from _from_name(name)
+def _first(stamps: Iterator[Stamp], latest: datetime) -> Stamp | None:
+    return next((each for each in stamps if each.local.year >= _EARLIEST_YEAR and each.local <= latest), None)
 
 
-def _from_exif(tags: Tags) -> Iterator[CaptureTime]:
-    """The picture's own directories first, which fraction and offset belong to; then what makers and AVI keep."""
-    for tag, suffix in _EXIF:
-        fraction = next((text for value in values(tags, f"SubSecTime{suffix}", _OWN) if (text := _digits(value))), "")
-        zone = _first_offset(tags, f"OffsetTime{suffix}", "OffsetTime")
-        for local, offset in _stamps(tags, tag, _OWN):
-            exact = local if local.microsecond else local.replace(microsecond=_microseconds(fraction))
-            yield _exif_time(exact, zone if offset is None else offset)
-        for local, offset in _stamps(tags, tag, _MAKERS):
-            yield _exif_time(local, offset)
+def _told(tags: Tags, name: str, sidecars: Sequence[Sidecar], modified: datetime) -> Iterator[Stamp]:
+    yield from embedded_stamps(tags, modified)
+    yield from from_name(name)
+    for title in (each.tags.get("title") for each in sidecars if each.kind is SidecarKind.TAKEOUT):
+        if isinstance(title, str):
+            yield from from_name(title)
 
 
-def _exif_time(local: datetime, offset: timedelta | None) -> CaptureTime:
-    source = CaptureTimeSource.EXIF if offset is None else CaptureTimeSource.EXIF_WITH_OFFSET
-    return CaptureTime(local=local, utc_offset=offset, source=source)
+def _corrections(sidecars: Sequence[Sidecar]) -> Iterator[Stamp]:
+    for sidecar in sidecars:
+        if sidecar.kind is SidecarKind.XMP:
+            yield from xmp_stamps(sidecar.tags, CaptureTimeSource.SIDECAR)
 
 
-def _first_offset(tags: Tags, *names: str) -> timedelta | None:
-    for name in names:
-        for value in values(tags, name, _OWN):
-            if (offset := _offset(value)) is not None:
-                return offset
-    return None
+def _taken(sidecars: Sequence[Sidecar], latest: datetime) -> Stamp | None:
+    """Google's time of the picture, by Takeout."""
+    taken = [each.tags.get("photoTakenTime") for each in sidecars if each.kind is SidecarKind.TAKEOUT]
+    seconds = [each.get("timestamp") for each in taken if isinstance(each, dict)]
+    return _first((found for each in seconds if (found := from_unix(each, CaptureTimeSource.SIDECAR))), latest)
 
 
-def _stamps(tags: Tags, tag: str, groups: tuple[str, ...]) -> Iterator[tuple[datetime, timedelta | None]]:
-    for value in values(tags, tag, groups):
-        if stamp := _parse(value):
-            yield stamp
+def _agree(own: Stamp, takeout: Stamp | None) -> bool:
+    """A day without hours is less than an instant, whatever they agree on."""
+    if takeout is None:
+        return True
+    return not own.day_only and abs((own.instant() or own.local) - takeout.local) <= _SAME_TIME
 
 
-def _read(tags: Tags, table: _Table, source: CaptureTimeSource) -> Iterator[CaptureTime]:
-    for tag, groups in table:
-        for local, offset in _stamps(tags, tag, groups):
-            yield CaptureTime(local=local, utc_offset=offset, source=source)
+def _completed(correction: Stamp, own: Stamp) -> Stamp:
+    """A correction that shows the file's own clock is none: the more exact of both counts. One in UTC that is a whole
+    offset away from that clock tells the offset; one that shows it tells nothing, since programs put Z to any clock."""
+    if own.utc:
+        return correction
+    if correction.utc and own.offset is None and (offset := offset_between(own.local, correction.local)):
+        return replace(correction, local=own.local, offset=offset, utc=False)
+    if correction.utc:
+        return own if _whole(own.instant() or own.local) == _whole(correction.local) else correction
+    if _whole(own.local) != _whole(correction.local):
+        return correction
+    return own if correction.offset is None else replace(correction, local=max(own.local, correction.local))
 
 
-def _parse(value: object) -> tuple[datetime, timedelta | None] | None:
-    """A time as EXIF, XMP or QuickTime write it, with its offset when it has one."""
-    match = _STAMP.match(value[:64].strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    parts = [int(part or 0) for part in match.groups()[:6]]
-    local = _local(parts, _microseconds(match["fraction"] or ""))
-    if local is None:
-        return None
-    return local, _offset(match["zone"])
+def _whole(moment: datetime | None) -> datetime | None:
+    return moment.replace(microsecond=0) if moment else None
 
 
-def _local(parts: Sequence[int], microsecond: int) -> datetime | None:
-    """The camera's wall clock, or None when no clock shows that."""
-    year, month, day, hour, minute, second = parts
-    try:
-        return datetime(year, month, day, hour, minute, second, microsecond)  # noqa: DTZ001
-    except ValueError:
-        return None
+def _settled(tags: Tags, stamp: Stamp, zone: str | None, takeout: Stamp | None) -> CaptureTime:
+    confidence = Confidence.MEDIUM if stamp.source is CaptureTimeSource.XMP else Confidence.HIGH
+    known = CaptureTime(
+        local=stamp.local,
+        utc_offset=stamp.offset,
+        source=stamp.source,
+        offset_source=OffsetSource.STATED,
+        confidence=confidence,
+        zone=zone,
+    )
+    if stamp.utc:
+        known = _brought_home(known, zone)
+    elif stamp.offset is None:
+        known = _derived(tags, known, None if stamp.day_only else takeout)
+    return replace(known, confidence=Confidence.LOW) if stamp.source in _NOT_THE_DEVICES else known
 
 
-def _offset(value: object) -> timedelta | None:
-    """An offset such as ``+05:30`` or ``Z``."""
-    match = _OFFSET.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    text = match["zone"].replace(":", "")
-    offset = timedelta() if text == "Z" else timedelta(hours=int(text[1:3]), minutes=int(text[3:5]))
-    if offset > _LARGEST_OFFSET:
-        return None
-    return -offset if text[0] == "-" else offset
+def _brought_home(counted: CaptureTime, zone: str | None) -> CaptureTime:
+    """A time in UTC as the clock of the place, while that is known."""
+    there = clock_in_zone(zone, counted.local) if zone else None
+    if there is None:
+        return replace(counted, offset_source=OffsetSource.UTC, confidence=Confidence.MEDIUM)
+    local, offset = there
+    return replace(
+        counted,
+        local=local,
+        utc_offset=offset,
+        offset_source=OffsetSource.COORDINATES,
+        confidence=Confidence.MEDIUM,
+    )
 
 
-def _digits(value: object) -> str:
-    text = as_text(value) or ""
-    return text if text.isascii() and text.isdigit() else ""
-
-
-def _microseconds(fraction: str) -> int:
-    """Of the digits behind a decimal point."""
-    return int(fraction[:6].ljust(6, "0")) if fraction.isascii() and fraction.isdigit() else 0
-
-
-def _from_name(name: str) -> Iterator[CaptureTime]:
-    """Times that phones and messengers put into file names. Google's ``PXL_`` counts in UTC, the others do not say."""
-    offset = timedelta(0) if name.startswith("PXL_") else None
-    for pattern in _NAMES:
-        if match := pattern.search(name[:255]):
-            found = [*match.groups(), None, None, None, None]
-            local = _local([int(part or 0) for part in found[:6]], _microseconds(found[6] or ""))
-            if local is not None:
-                yield CaptureTime(local=local, utc_offset=offset, source=CaptureTimeSource.FILE_NAME)
+def _derived(tags: Tags, clock: CaptureTime, takeout: Stamp | None) -> CaptureTime:
+    """A wall clock that comes without an offset, with the one that something beside it tells."""
+    clock = replace(clock, offset_source=None, confidence=Confidence.MEDIUM)
+    if clock.source in (CaptureTimeSource.EXIF, CaptureTimeSource.QUICKTIME):
+        if (offset := offset_by_satellites(tags, clock.local)) is not None:
+            return replace(clock, utc_offset=offset, offset_source=OffsetSource.GPS)
+        if (offset := offset_by_maker(tags)) is not None:
+            exif = clock.source is CaptureTimeSource.EXIF
+            return replace(
+                clock,
+                utc_offset=offset,
+                source=CaptureTimeSource.EXIF_WITH_OFFSET if exif else clock.source,
+                offset_source=OffsetSource.STATED,
+                confidence=Confidence.HIGH,
+            )
+    if clock.zone and (offset := offset_in_zone(clock.zone, clock.local)) is not None:
+        return replace(clock, utc_offset=offset, offset_source=OffsetSource.COORDINATES)
+    # where Google did not know the zone it took the wall clock for UTC: no difference says nothing
+    if takeout and (offset := offset_between(clock.local, takeout.local)):
+        return replace(clock, utc_offset=offset, offset_source=OffsetSource.STATED)
+    return clock

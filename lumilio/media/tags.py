@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 Tags = Mapping[str, object]
 
 _TEXT_LIMIT = 255
+_LONG_TEXT_LIMIT = 10_000
 _CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -43,6 +44,17 @@ def as_text(value: object) -> str | None:
         return None
     printable = "".join(each if unicodedata.category(each)[0] != "C" else " " for each in str(value)[: 4 * _TEXT_LIMIT])
     return " ".join(printable.split())[:_TEXT_LIMIT] or None
+
+
+def as_paragraphs(value: object) -> str | None:
+    """Printable lines, at most 10,000 characters, None for nothing; numbers are spelled."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    lines = str(value)[: 4 * _LONG_TEXT_LIMIT].replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    printable = (
+        "".join(each if unicodedata.category(each)[0] != "C" else " " for each in line).rstrip() for line in lines
+    )
+    return "\n".join(printable).strip()[:_LONG_TEXT_LIMIT].rstrip() or None
 
 
 def as_number(value: object) -> float | None:

@@ -1,16 +1,16 @@
 """Facts, against what exiftool says of real files, and against nonsense."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lumilio.media.detect import HEAD_BYTES, refine, sniff
 from lumilio.media.facts import facts_from_exif
 from lumilio.media.formats import FORMATS
 from lumilio.media.tags import as_number, as_text
-from lumilio.model import CaptureTimeSource, Facts, MediaKind
+from lumilio.model import CaptureTimeSource, Facts, MediaKind, Place, Whereabouts
 from tests.conformance.reference import Sample, samples
 
 MODIFIED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -108,6 +108,41 @@ def test_no_fix_is_no_place() -> None:
     assert of({"Composite:GPSLatitude": "undef", "Composite:GPSLongitude": 3}).place is None
 
 
+def test_both_halves_of_a_live_photo_have_apples_identifier() -> None:
+    """exiftool has called the photo's one by both names."""
+    identifier = "1EA799FF-8384-4BC4-87AA-139A814D9125"
+    for key in ("Keys:ContentIdentifier", "Apple:ContentIdentifier", "Apple:MediaGroupUUID"):
+        assert of({key: identifier}).content_identifier == identifier
+    assert of({"XMP-x:ContentIdentifier": identifier}).content_identifier is None
+
+
+def test_a_position_has_a_town_and_lends_its_zone_to_the_capture_time() -> None:
+    facts = of(
+        {
+            "Composite:GPSLatitude": 41.9,
+            "Composite:GPSLongitude": 12.49,
+            "Composite:GPSAltitude": -3.5,
+            "ExifIFD:DateTimeOriginal": "2020:07:01 12:00:00",
+        }
+    )
+
+    assert facts.place == Place(latitude=41.9, longitude=12.49, altitude=-3.5)
+    assert facts.whereabouts == Whereabouts(country_code="IT", country="Italy", region="Lazio", city="Rome")
+    assert facts.capture_time is not None
+    assert facts.capture_time.zone == "Europe/Rome"
+    assert facts.capture_time.utc_offset == timedelta(hours=2)
+
+
+def test_a_position_that_only_xmp_keeps_is_one() -> None:
+    tags: dict[str, object] = {
+        "XMP-exif:GPSLatitude": -33.86,
+        "XMP-exif:GPSLongitude": 151.21,
+        "XMP-exif:GPSAltitude": 4,
+    }
+
+    assert of(tags).place == Place(latitude=-33.86, longitude=151.21, altitude=4)
+
+
 @pytest.mark.parametrize(
     ("value", "number"),
     [
@@ -160,7 +195,9 @@ KEYS = st.one_of(
     st.text(),
     st.builds(
         "{}:{}".format,
-        st.sampled_from(["IFD0", "ExifIFD", "Composite", "File", "PNG", "RIFF", "Track1", "QuickTime", "XMP-exif"]),
+        st.sampled_from(
+            ["IFD0", "ExifIFD", "Composite", "File", "PNG", "RIFF", "Track1", "QuickTime", "XMP-exif", "XMP-mwg-rs"]
+        ),
         st.sampled_from(
             [
                 "Make",
@@ -180,12 +217,18 @@ KEYS = st.one_of(
                 "GPSAltitude",
                 "DateTimeOriginal",
                 "CreateDate",
+                "Title",
+                "ImageDescription",
+                "Rating",
+                "RegionInfo",
+                "ContentIdentifier",
             ]
         ),
     ),
 )
 
 
+@settings(deadline=None)  # the first position reads the towns
 @given(st.dictionaries(KEYS, VALUES), st.one_of(st.none(), st.sampled_from(sorted(FORMATS.values(), key=str))))
 def test_no_tags_upset_it(tags: dict[str, object], media_type: object) -> None:
     facts = facts_from_exif(tags, media_type, name="a", modified=MODIFIED)  # type: ignore[arg-type]
