@@ -15,7 +15,16 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from lumilio.client.tally import Event, FileProcessed, FileSettled, Outcome, Processing, Tally
+from lumilio.client.library import SidecarOutcome
+from lumilio.client.tally import (
+    Event,
+    FileProcessed,
+    FileSettled,
+    Outcome,
+    Processing,
+    SidecarSettled,
+    Tally,
+)
 from lumilio.client.tree import shown
 
 _RATE_WINDOW = 20.0
@@ -68,8 +77,8 @@ class JsonLines:
         self._out = out
 
     def event(self, event: Event) -> None:
-        """Write a ``file`` or a ``processed`` object; undecodable bytes of a path become ``\\xNN``."""
-        kind = "file" if isinstance(event, FileSettled) else "processed"
+        """Write a ``file``, ``processed`` or ``sidecar`` object; undecodable bytes of a path become ``\\xNN``."""
+        kind = {FileSettled: "file", FileProcessed: "processed", SidecarSettled: "sidecar"}[type(event)]
         path = os.fsencode(event.path).decode("utf-8", "backslashreplace")
         self._write({"event": kind, **asdict(event), "path": path})
 
@@ -120,6 +129,8 @@ class Terminal:
                 self._tell(f"would send {shown(event.path)} ({decimal(event.size)})")
             case FileSettled(outcome=Outcome.SENT) if _undecodable(event.path):
                 self._print(f"name is not UTF-8: {shown(event.path)} was sent with a replacement", "yellow")
+            case SidecarSettled(outcome=SidecarOutcome.REFUSED):
+                self._print(f"sidecar not used: {_explained(event)} (its file is in the library)", "yellow")
             case _:
                 pass
 
@@ -224,6 +235,9 @@ def summary_lines(tally: Tally, ending: Ending) -> list[str]:
         (tally.unsupported, "stored, not processed yet: this version cannot show them"),
         (tally.problems, "stored, but with a problem"),
         (tally.pending, "stored, still being processed by the daemon"),
+        (tally.sidecars_sent, "sidecars sent"),
+        (tally.sidecars_unreadable, "sidecars not used: they could not be read"),
+        (tally.sidecars_pending, "sidecars not sent yet: their files are still being processed, import again"),
         (tally.skipped, "skipped: no photo, video or audio by their names (--all sends them)"),
         (tally.failed + tally.lost, "failed"),
     ]

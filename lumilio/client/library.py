@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
+from lumilio.client.exchange import ASKED_TO_WAIT, ConnectionLost, waiting_reason
 from lumilio.client.session import Session
 from lumilio.errors import ClientError
-from lumilio.model import ContentHash
+from lumilio.model import ContentHash, SidecarKind
 
 CHECK_LIMIT = 1000
 """Most hashes in one ``POST /assets/check``."""
@@ -34,6 +35,14 @@ class TaskState(StrEnum):
     FAILED = "failed"
 
 
+class SidecarOutcome(StrEnum):
+    """What became of a file that describes another one."""
+
+    SENT = "sent"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """The daemon's answer for one hash."""
@@ -55,6 +64,15 @@ class TaskReport:
     asset_state: str
     problem_code: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarAnswer:
+    """What came of sending a sidecar; ``code`` and ``reason`` tell of a refusal."""
+
+    outcome: SidecarOutcome
+    code: str = ""
+    reason: str = ""
 
 
 async def probe_library(session: Session) -> None:
@@ -102,6 +120,26 @@ async def read_tasks(session: Session, task_ids: Sequence[str]) -> dict[str, Tas
             )
         )
     return {report.task_id: report for report in reports}
+
+
+async def send_sidecar(
+    session: Session, asset_id: str, kind: SidecarKind, file_name: str, content: bytes
+) -> SidecarAnswer:
+    """Give an asset a sidecar; sent once more it is unchanged. Raises ClientError when the daemon stays away."""
+    patience = session.patience()
+    while True:
+        try:
+            answer = await session.put(f"/assets/{asset_id}/sidecars/{kind}", content, [("file_name", file_name)])
+        except ConnectionLost as exc:
+            await patience.wait(str(exc))
+            continue
+        if answer.status in ASKED_TO_WAIT:
+            await patience.wait(waiting_reason(answer), answer.retry_after)
+        elif answer.status >= 400:
+            return SidecarAnswer(outcome=SidecarOutcome.REFUSED, code=answer.code, reason=answer.reason)
+        else:
+            taken = answer.status == 201
+            return SidecarAnswer(outcome=SidecarOutcome.SENT if taken else SidecarOutcome.UNCHANGED)
 
 
 def text(item: Mapping[str, object], key: str) -> str | None:

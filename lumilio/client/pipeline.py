@@ -1,4 +1,4 @@
-"""The way of a file into the library: found → hashed → checked → sent → followed.
+"""The way of a file into the library: found → hashed → checked → sent → followed, and its sidecars after it.
 
 Each stage hands on through a bounded queue, so a slow one holds up those before it and memory does not grow with the
 tree. A hash is *claimed* from before the daemon is asked about it until the daemon has the bytes; another file with
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, assert_never
 
+from lumilio.client.attaching import Attaching
 from lumilio.client.digest import Candidate, FileChanged, FileUnreadable, Stopped, read_candidate
 from lumilio.client.following import Followed, Following
 from lumilio.client.library import Presence, Verdict, check_hashes
@@ -53,6 +54,7 @@ class Pipeline:
         self._report = report
         self._uploader = Uploader(session, plan.repository_id)
         self._following = Following(session, plan.patience, self._processed)
+        self._attaching = Attaching(session, self._settle)
         self._found: asyncio.Queue[Found | None] = asyncio.Queue(_WALK_BATCH)
         self._hashed: asyncio.Queue[Candidate | None] = asyncio.Queue(_CHECK_BATCH)
         self._unknown: asyncio.Queue[ContentHash | None] = asyncio.Queue(_CHECK_BATCH)
@@ -65,8 +67,9 @@ class Pipeline:
         """Import everything. Raises ClientError when the daemon stays away or refuses all of it."""
         try:
             async with asyncio.TaskGroup() as group:
-                for stage in (self._count, self._walk, self._hash, self._check, self._upload, self._following.run):
+                for stage in (self._count, self._walk, self._hash, self._check, self._upload, self._watch):
                     group.create_task(stage(), name=f"import.{stage.__name__}")
+                group.create_task(self._attaching.run(), name="import.attach")
         except BaseExceptionGroup as exc:
             raise _first(exc) from exc
         finally:
@@ -87,6 +90,8 @@ class Pipeline:
             for entry in batch:
                 match entry:
                     case Found():
+                        if not self._plan.dry_run:
+                            await self._attaching.expect(entry)
                         await self._found.put(entry)
                     case Skipped():
                         self._settle(FileSettled(path=entry.path, outcome=Outcome.SKIPPED))
@@ -181,6 +186,12 @@ class Pipeline:
         await _together("uploader", [self._upload_some() for _ in range(self._plan.jobs)])
         self._following.close()
 
+    async def _watch(self) -> None:
+        """Follow what was sent; when nothing more is processed, no more sidecars become due."""
+        await self._following.run()
+        self._tally.sidecars_pending = self._attaching.count
+        self._attaching.close()
+
     async def _upload_some(self) -> None:
         while (content_hash := await self._unknown.get()) is not None:
             await self._send_claimed(content_hash)
@@ -234,7 +245,7 @@ class Pipeline:
                 await self._send_claimed(content_hash)
 
     async def _follow(self, candidate: Candidate, task_id: str | None) -> None:
-        if self._plan.wait and task_id is not None:
+        if task_id is not None and (self._plan.wait or self._attaching.waits_for(task_id)):
             await self._following.add(
                 Followed(path=candidate.path, content_hash=candidate.content_hash, task_id=task_id)
             )
@@ -260,6 +271,7 @@ class Pipeline:
     def _settle(self, event: Event) -> None:
         self._tally.record(event)
         self._report(event)
+        self._attaching.hear(event)
 
 
 def _settled(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -213,6 +214,16 @@ class Session:
         """Send a body that was made for this one request, for use inside ``authenticated``."""
         return await self._send(address, "POST", path, data=body, headers=headers)
 
+    async def put(self, path: str, body: bytes, query: Sequence[tuple[str, str]]) -> Answer:
+        """Send bytes as they are, once. Raises ConnectionLost, or ClientError when nobody is let in."""
+
+        async def exchange(address: Address) -> Answer:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                kind = {"Content-Type": "application/octet-stream"}
+                return await self._send(address, "PUT", path, params=query, data=io.BytesIO(body), headers=kind)
+
+        return await self.authenticated(exchange)
+
     async def _send(
         self,
         address: Address,
@@ -221,7 +232,7 @@ class Session:
         *,
         params: Sequence[tuple[str, str]] = (),
         json: Mapping[str, object] | None = None,
-        data: aiohttp.MultipartWriter | None = None,
+        data: aiohttp.MultipartWriter | io.BytesIO | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         async with self._http.request(

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
+from lumilio.client.library import SidecarOutcome
 from lumilio.client.upload import Transfer
+from lumilio.model import SidecarKind
 
 _FAILURES_KEPT = 20
 
@@ -56,7 +58,19 @@ class FileProcessed:
     reason: str = ""
 
 
-Event = FileSettled | FileProcessed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarSettled:
+    """The import is done with a sidecar. ``refused``: it cannot be read, here or there; its file is in the library."""
+
+    path: str
+    kind: SidecarKind
+    outcome: SidecarOutcome
+    asset_id: str
+    code: str = ""
+    reason: str = ""
+
+
+Event = FileSettled | FileProcessed | SidecarSettled
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +94,10 @@ class Tally:
     problems: int = 0
     lost: int = 0
     pending: int = 0
+    sidecars_sent: int = 0
+    sidecars_unchanged: int = 0
+    sidecars_unreadable: int = 0
+    sidecars_pending: int = 0
     transfers: set[Transfer] = field(default_factory=set)
     failures: list[Event] = field(default_factory=list)
 
@@ -105,6 +123,8 @@ class Tally:
                 self._settle(event)
             case FileProcessed():
                 self._process(event)
+            case SidecarSettled():
+                self._attach(event)
             case _:
                 assert_never(event)
 
@@ -143,6 +163,17 @@ class Tally:
                 self._keep(event)
             case _:
                 assert_never(event.state)
+
+    def _attach(self, event: SidecarSettled) -> None:
+        match event.outcome:
+            case SidecarOutcome.SENT:
+                self.sidecars_sent += 1
+            case SidecarOutcome.UNCHANGED:
+                self.sidecars_unchanged += 1
+            case SidecarOutcome.REFUSED:
+                self.sidecars_unreadable += 1
+            case _:
+                assert_never(event.outcome)
 
     def _keep(self, event: Event) -> None:
         if len(self.failures) < _FAILURES_KEPT:

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lumilio.client.sidecars import SIDECAR_EXTENSIONS, match_sidecars
 from lumilio.errors import ClientError
 from lumilio.log import printable
+from lumilio.model import SidecarKind
 
 _IGNORED = (
     ".*", "*.part", "*.tmp", "*.crdownload", "*.tacitpart", "@eadir", "#recycle", "$recycle.bin", "lost+found",
@@ -23,11 +25,20 @@ _NO_MEDIA = ".nomedia"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A file that describes another one."""
+
+    path: str
+    kind: SidecarKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A file that should be in the library, with its size in bytes at the time it was found."""
+    """A file that should be in the library, with its size in bytes at the time it was found, and what describes it."""
 
     path: str
     size: int
+    sidecars: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,16 +79,24 @@ def walk(roots: Iterable[str], extensions: frozenset[str] | None) -> Iterator[En
     """Everything below ``roots`` in the order of names, the files of a directory before its subdirectories.
 
     ``extensions`` are lower-case with a dot; None takes every file. Symbolic links are not followed; hidden and ignored
-    entries and directories with a ``.nomedia`` file are left out silently, unless named as a root. Holds the names of
-    one directory at a time. Blocking: for a thread.
+    entries and directories with a ``.nomedia`` file are left out silently, unless named as a root, and so are sidecars
+    that come with the files that they describe. Holds the names of one directory at a time. Blocking: for a thread.
     """
+    beside = _Directory("", (), extensions)
     for root in roots:
         try:
             is_directory = stat.S_ISDIR(os.stat(root).st_mode)  # noqa: PTH116
         except OSError as exc:
             yield Unreadable(path=root, reason=exc.strerror or str(exc))
-        else:
-            yield from _walk_directory(root, extensions) if is_directory else (_found(root, extensions),)
+            continue
+        if is_directory:
+            yield from _walk_directory(root, extensions)
+            continue
+        prefix, name = root[: -len(os.path.basename(root))], os.path.basename(root)  # noqa: PTH119
+        if beside.prefix != prefix:
+            beside = _Directory(prefix, _names_in(prefix), extensions)
+        if not beside.is_sidecar(name):
+            yield beside.found(name)
 
 
 def shown(path: str) -> str:
@@ -109,18 +128,48 @@ def _walk_directory(root: str, extensions: frozenset[str] | None) -> Iterator[En
             continue
         prefix = directory if directory.endswith("/") else directory + "/"
         waiting.extend(prefix + name for name, is_directory in reversed(names) if is_directory)
-        for name, is_directory in names:
-            if not is_directory and name != _NO_MEDIA:
-                yield _found(prefix + name, extensions)
+        own = [name for name, is_directory in names if not is_directory and name != _NO_MEDIA]
+        files = _Directory(prefix, own, extensions)
+        yield from (files.found(name) for name in own if not files.is_sidecar(name))
 
 
-def _found(path: str, extensions: frozenset[str] | None) -> Entry:
-    if extensions is not None and os.path.splitext(path)[1].lower() not in extensions:  # noqa: PTH122
-        return Skipped(path=path)
+def _names_in(directory: str) -> list[str]:
+    """The files beside a file that was named; what hinders here hinders the sidecars only."""
     try:
-        status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
-    except OSError as exc:
-        return Unreadable(path=path, reason=exc.strerror or str(exc))
-    if not stat.S_ISREG(status.st_mode):
-        return Skipped(path=path)
-    return Found(path=path, size=status.st_size)
+        with os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+class _Directory:
+    """The files of one directory, and which of them describe others."""
+
+    def __init__(self, prefix: str, names: Sequence[str], extensions: frozenset[str] | None) -> None:
+        self.prefix = prefix
+        self._extensions = extensions
+        self._matches = match_sidecars([name for name in names if self._is_wanted(name)], names)
+        self._sidecars = {sidecar for mine in self._matches.values() for sidecar in mine.values()}
+
+    def _is_wanted(self, name: str) -> bool:
+        extension = os.path.splitext(name)[1].lower()  # noqa: PTH122
+        return extension not in SIDECAR_EXTENSIONS if self._extensions is None else extension in self._extensions
+
+    def is_sidecar(self, name: str) -> bool:
+        """Whether it describes another one of these files."""
+        return name in self._sidecars
+
+    def found(self, name: str) -> Entry:
+        """A file with its sidecars, if it should be in the library."""
+        path = self.prefix + name
+        if self._extensions is not None and not self._is_wanted(name):
+            return Skipped(path=path)
+        try:
+            status = os.stat(path, follow_symlinks=False)  # noqa: PTH116
+        except OSError as exc:
+            return Unreadable(path=path, reason=exc.strerror or str(exc))
+        if not stat.S_ISREG(status.st_mode):
+            return Skipped(path=path)
+        mine = self._matches.get(name, {})
+        sidecars = tuple(Beside(path=self.prefix + sidecar, kind=kind) for kind, sidecar in mine.items())
+        return Found(path=path, size=status.st_size, sidecars=sidecars)

@@ -26,6 +26,7 @@ class Peer:
     headers: list[dict[str, str]] = field(default_factory=list)
     repositories: list[str] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
+    sidecars: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     misdeeds: deque[Misdeed] = field(default_factory=deque)
     problems: dict[str, dict[str, str]] = field(default_factory=dict)
     asset_states: dict[str, str] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class Peer:
         app.router.add_post("/api/v1/assets/check", self.check)
         app.router.add_post("/api/v1/assets", self.receive)
         app.router.add_get("/api/v1/tasks", self.tasks)
+        app.router.add_put("/api/v1/assets/{asset_id}/sidecars/{kind}", self.attach)
         self.runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", port)
@@ -77,7 +79,7 @@ class Peer:
                 "status": ("processing" if self.states.get(digest) == "running" else "known")
                 if digest in self.stored
                 else "unknown",
-                "asset_id": None,
+                "asset_id": f"asset-{digest}" if digest in self.stored and digest not in self.states else None,
                 "task_id": f"task-{digest}" if digest in self.stored else None,
             }
             for digest in (await request.json())["hashes"]
@@ -117,6 +119,19 @@ class Peer:
         self.arrived.set()
         task = {"task_id": f"task-{digest}", "status": "processing", "size": len(content), "content_hash": digest}
         return web.json_response(task, status=202)
+
+    async def attach(self, request: web.Request) -> web.Response:
+        self.requests["sidecar"] += 1
+        if not self.authenticated(request):
+            return problem(401, "auth.unauthenticated", "the token has expired")
+        content = await request.read()
+        if b"unreadable" in content:
+            return problem(422, "media.damaged", "it is not XMP")
+        asset, sidecar = request.match_info["asset_id"], (request.query["file_name"], content)
+        assert asset.removeprefix("asset-") in self.stored
+        known = self.sidecars.get((asset, request.match_info["kind"])) == sidecar
+        self.sidecars[asset, request.match_info["kind"]] = sidecar
+        return web.json_response({"id": asset}, status=200 if known else 201)
 
     async def tasks(self, request: web.Request) -> web.Response:
         self.requests["tasks"] += 1

@@ -4,8 +4,12 @@ import io
 import json
 import os
 
+import pytest
+
 from lumilio.client.display import End, Ending, JsonLines, Pace, Terminal, progress_line, summary_lines
-from lumilio.client.tally import FileProcessed, FileSettled, Outcome, Processing, Tally
+from lumilio.client.library import SidecarOutcome
+from lumilio.client.tally import FileProcessed, FileSettled, Outcome, Processing, SidecarSettled, Tally
+from lumilio.model import SidecarKind
 
 
 def ending(end: End = End.FINISHED, error: str = "", *, dry_run: bool = False) -> Ending:
@@ -84,3 +88,38 @@ def test_a_dry_run_lists_what_would_be_sent() -> None:
     display.event(event)
     display.summary(tally, ending(dry_run=True))
     assert out.getvalue() == "would send /p/a.jpg (2.0 kB)\nwould send 1 files (2.0 kB)\n"
+
+
+def sidecar(name: str, outcome: SidecarOutcome, reason: str = "") -> SidecarSettled:
+    return SidecarSettled(path=f"/p/{name}", kind=SidecarKind.XMP, outcome=outcome, asset_id="1", reason=reason)
+
+
+def test_sidecars_are_counted_in_both_kinds_of_summary_and_a_refused_one_is_no_failure() -> None:
+    out, tally = io.StringIO(), Tally(expected_files=3)
+    display = JsonLines(out)
+    for event in (
+        sidecar("a.xmp", SidecarOutcome.SENT),
+        sidecar("b.xmp", SidecarOutcome.UNCHANGED),
+        sidecar("c.xmp", SidecarOutcome.REFUSED, "not XMP"),
+    ):
+        tally.record(event)
+        display.event(event)
+    display.summary(tally, ending())
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["sidecar", "sidecar", "sidecar", "summary"]
+    assert (lines[2]["path"], lines[2]["outcome"], lines[2]["reason"]) == ("/p/c.xmp", "refused", "not XMP")
+    assert {key: value for key, value in lines[3].items() if key.startswith("sidecars")} == {
+        "sidecars_sent": 1,
+        "sidecars_unchanged": 1,
+        "sidecars_unreadable": 1,
+        "sidecars_pending": 0,
+    }
+    assert tally.all_there
+    text = "\n".join(summary_lines(tally, ending()))
+    assert "1  sidecars sent" in text
+    assert "1  sidecars not used: they could not be read" in text
+
+
+def test_a_refused_sidecar_is_named_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal(io.StringIO()).event(sidecar("c\x1b.xmp", SidecarOutcome.REFUSED, "not XMP"))
+    assert capsys.readouterr().err == "sidecar not used: /p/c\\x1b.xmp: not XMP (its file is in the library)\n"

@@ -10,10 +10,10 @@ from aiohttp import BodyPartReader, web
 from blake3 import blake3
 
 from lumilio.client.discovery import Login
-from lumilio.client.library import check_hashes, probe_library
+from lumilio.client.library import SidecarOutcome, check_hashes, probe_library
 from lumilio.client.pipeline import Pipeline, Plan
 from lumilio.client.session import Session
-from lumilio.client.tally import Event, FileProcessed, FileSettled, Outcome, Processing, Tally
+from lumilio.client.tally import Event, FileProcessed, FileSettled, Outcome, Processing, SidecarSettled, Tally
 from lumilio.errors import ClientError
 from lumilio.media.detect import MEDIA_EXTENSIONS
 from lumilio.model import ContentHash
@@ -29,6 +29,7 @@ async def import_tree(
     patience: float = 20,
     jobs: int = 4,
     dry_run: bool = False,
+    wait: bool = True,
     repository_id: str | None = None,
     notices: list[str] | None = None,
 ) -> tuple[Tally, list[Event]]:
@@ -38,6 +39,7 @@ async def import_tree(
         extensions=MEDIA_EXTENSIONS,
         jobs=jobs,
         dry_run=dry_run,
+        wait=wait,
         repository_id=repository_id,
         patience=patience,
     )
@@ -391,3 +393,104 @@ async def test_cancelling_leaves_no_task_and_no_open_file(peer: Peer, photos: Pa
     tally, _ = await import_tree(peer, photos)
     assert tally.duplicates > 0
     assert len(peer.stored) == 60
+
+
+def sidecars_of(peer: Peer) -> dict[tuple[bytes, str], tuple[str, bytes]]:
+    """By the bytes of the file and the kind."""
+    return {
+        (peer.stored[asset.removeprefix("asset-")], kind): sidecar for (asset, kind), sidecar in peer.sidecars.items()
+    }
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_sidecars_follow_their_files_and_are_not_counted_as_sent_again(
+    peer: Peer, photos: Path, wait: bool
+) -> None:
+    write(photos, 30)
+    for number in range(30):
+        (photos / f"{number:04}.xmp").write_bytes(b"xmp %d" % number)
+    (photos / "0003.jpg.json").write_bytes(b"{}")
+    (photos / "other.json").write_bytes(b"{}")
+    tally, events = await import_tree(peer, photos, wait=wait)
+    assert (tally.sent, tally.failed, tally.skipped) == (30, 0, 1)
+    assert (tally.sidecars_sent, tally.sidecars_unreadable, tally.sidecars_pending) == (31, 0, 0)
+    there = sidecars_of(peer)
+    for number in range(30):
+        content = (photos / f"{number:04}.jpg").read_bytes()
+        assert there[content, "xmp"] == (f"{number:04}.xmp", b"xmp %d" % number)
+    assert there[(photos / "0003.jpg").read_bytes(), "takeout"] == ("0003.jpg.json", b"{}")
+    assert sum(isinstance(event, SidecarSettled) for event in events) == 31
+
+    (photos / "0007.xmp").write_bytes(b"changed")
+    again, _ = await import_tree(peer, photos, wait=wait)
+    assert (again.duplicates, again.sidecars_sent, again.sidecars_unchanged) == (30, 1, 30)
+
+
+async def test_a_refused_sidecar_is_told_and_its_photo_is_there(peer: Peer, photos: Path) -> None:
+    write(photos, 3)
+    (photos / "0000.xmp").write_bytes(b"unreadable")
+    (photos / "0001.xmp").write_bytes(bytes(5 << 20))
+    (photos / "0002.xmp").write_bytes(b"good")
+    tally, events = await import_tree(peer, photos)
+    assert (tally.sent, tally.ready, tally.all_there) == (3, 3, True)
+    assert (tally.sidecars_sent, tally.sidecars_unreadable) == (1, 2)
+    refused = {
+        Path(event.path).name: (event.code, event.reason)
+        for event in events
+        if isinstance(event, SidecarSettled) and event.outcome is SidecarOutcome.REFUSED
+    }
+    assert refused == {
+        "0000.xmp": ("media.damaged", "it is not XMP"),
+        "0001.xmp": ("client.sidecar_too_large", "larger than 4 MiB"),
+    }
+    assert peer.requests["sidecar"] == 2
+
+
+async def test_a_sidecar_that_went_away_is_told(peer: Peer, photos: Path) -> None:
+    write(photos, 1)
+    (photos / "0000.xmp").write_bytes(b"good")
+
+    async def remove(request: web.Request) -> None:
+        (photos / "0000.xmp").unlink()
+
+    peer.misdeeds.append(remove)
+    tally, _ = await import_tree(peer, photos)
+    assert (tally.sent, tally.sidecars_unreadable, tally.all_there) == (1, 1, True)
+
+
+async def test_of_two_files_with_the_same_bytes_one_sidecar_of_each_kind_is_sent(peer: Peer, photos: Path) -> None:
+    for album in ("a", "b", "c"):
+        (photos / album).mkdir()
+        (photos / album / "x.jpg").write_bytes(b"same")
+        (photos / album / "x.jpg.json").write_bytes(b"{}")
+    (photos / "b" / "x.xmp").write_bytes(b"xmp")
+    tally, _ = await import_tree(peer, photos)
+    assert (tally.sent, tally.duplicates, tally.sidecars_sent) == (1, 2, 2)
+    assert {kind for _, kind in peer.sidecars} == {"xmp", "takeout"}
+
+
+async def test_sidecars_of_files_that_failed_are_not_sent(peer: Peer, photos: Path) -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return problem(422, "request.refused", "not this one")
+
+    write(photos, 1)
+    (photos / "0000.xmp").write_bytes(b"good")
+    peer.misdeeds.append(refuse)
+    tally, _ = await import_tree(peer, photos)
+    assert (tally.failed, tally.sidecars_sent, peer.requests["sidecar"]) == (1, 0, 0)
+
+
+async def test_sidecars_whose_files_are_still_being_processed_are_told_as_pending(peer: Peer, photos: Path) -> None:
+    write(photos, 2)
+    (photos / "0000.xmp").write_bytes(b"good")
+    peer.states[digest((photos / "0000.jpg").read_bytes())] = "running"
+    tally, _ = await import_tree(peer, photos, patience=1)
+    assert (tally.sent, tally.pending, tally.sidecars_pending, tally.sidecars_sent) == (2, 1, 1, 0)
+
+
+async def test_a_dry_run_sends_no_sidecars(peer: Peer, photos: Path) -> None:
+    write(photos, 2)
+    (photos / "0000.xmp").write_bytes(b"good")
+    await import_tree(peer, photos / "0001.jpg")
+    tally, _ = await import_tree(peer, photos, dry_run=True)
+    assert (tally.would_send, tally.duplicates, peer.requests["sidecar"]) == (1, 1, 0)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumilio.client.tree import Entry, Found, Skipped, Unreadable, parse_roots, sent_name, shown, walk
+from lumilio.client.tree import Beside, Entry, Found, Skipped, Unreadable, parse_roots, sent_name, shown, walk
 from lumilio.errors import ClientError
+from lumilio.model import SidecarKind
 
 JPEG = frozenset({".jpg"})
 
@@ -119,6 +120,26 @@ def test_a_file_may_be_a_root_even_a_hidden_one(tmp_path: Path) -> None:
     assert [entry.path for entry in walk(parse_roots([tmp_path / ".secret.jpg"]), JPEG)] == [
         str(tmp_path / ".secret.jpg")
     ]
+
+
+def test_sidecars_come_with_their_files_and_are_no_entries_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "a.xmp", "a.jpg.json", "b.jpg", "alone.xmp", "sub/a.jpg")
+    (tmp_path / "b.xmp").symlink_to(tmp_path / "a.xmp")
+    beside = (
+        Beside(path=str(tmp_path / "a.xmp"), kind=SidecarKind.XMP),
+        Beside(path=str(tmp_path / "a.jpg.json"), kind=SidecarKind.TAKEOUT),
+    )
+    for extensions in (JPEG, None):
+        told = {entry.path: entry for entry in entries(tmp_path, extensions)}
+        assert [os.path.relpath(path, tmp_path) for path in told] == ["a.jpg", "alone.xmp", "b.jpg", "sub/a.jpg"]
+        assert [entry.sidecars for entry in told.values() if isinstance(entry, Found) and entry.sidecars] == [beside]
+
+
+def test_a_file_that_is_named_alone_brings_its_sidecars(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", "a.xmp", "b.jpg")
+    (entry,) = walk(parse_roots([tmp_path / "a.jpg", tmp_path / "a.xmp"]), JPEG)
+    assert isinstance(entry, Found)
+    assert [Path(beside.path).name for beside in entry.sidecars] == ["a.xmp"]
 
 
 @given(st.binary(min_size=1, max_size=60).filter(lambda name: b"/" not in name and b"\0" not in name))
