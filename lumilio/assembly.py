@@ -20,15 +20,19 @@ from lumilio.db import Database, DatabaseAddress, open_database
 from lumilio.errors import ConfigError, DatabaseUnavailable
 from lumilio.jobs import job_kinds, periodic_jobs, show_given_up
 from lumilio.jobs.library import Library, OwnedRepository
+from lumilio.jobs.make_web_version import Encoder
 from lumilio.jobs.render_asset import Renderer
 from lumilio.log import get_log
 from lumilio.model import RepositoryId
 from lumilio.queue.kinds import QueueSettings
 from lumilio.queue.worker import Worker
-from lumilio.tools.decoders import DecoderLimits, DecoderPool
+from lumilio.tools import geography
+from lumilio.tools.decoders import PRELOAD, DecoderLimits, DecoderPool
 from lumilio.tools.exiftool import ExifTool
+from lumilio.tools.ffmpeg_encoders import SOFTWARE, pick_encoder
 from lumilio.tools.postgres import RunningCluster, run_cluster, running_address
 from lumilio.tools.threads import DaemonThreads
+from lumilio.tools.versions import tool_versions
 
 TEMPORARY_PREFIX = "lumilio-"
 POSTGRES = "postgres"
@@ -36,6 +40,9 @@ POSTGRES = "postgres"
 MIB = 1 << 20
 MOST_FILES = 65536
 DEFAULT_THREADS = 32
+ENCODER_TRIAL_SECONDS = 60.0
+CHILDREN_PRELOAD = (*PRELOAD, "lumilio.media", "lumilio.media.web_version")
+"""Shared by all children: a decoder that has everything in memory has 8 MiB of its own, and starts in 16 ms."""
 ATTACH_INTERVAL = timedelta(seconds=5)
 """How soon a disk that was plugged in is used: one small query and one failed open each time."""
 
@@ -128,6 +135,7 @@ class WorkingParts:
 
     library: Library
     worker: Worker
+    exiftool: ExifTool
 
 
 async def build_worker(
@@ -141,30 +149,52 @@ async def build_worker(
 ) -> WorkingParts:
     """Start exiftool and the decoders, and build a worker on them: ``slots`` of some of all ``queues``."""
     settings = config.decoders
-    exiftool = await resources.enter_async_context(ExifTool(timeout=settings.exiftool_timeout_seconds))
+    exiftool = await resources.enter_async_context(
+        ExifTool(timeout=settings.exiftool_timeout_seconds, processes=settings.exiftool_processes)
+    )
     decoders = await resources.enter_async_context(
         DecoderPool(
             size=settings.processes or processors(),
             limits=DecoderLimits(memory=settings.memory_mb * MIB, tasks=settings.recycle_after),
+            preload=CHILDREN_PRELOAD,
         )
     )
+    encoder = await _encoder(config, resources)
     announcers: list[Callable[[str], None]] = []
 
     def wake_queue(queue: str) -> None:
         for announce in announcers:
             announce(queue)
 
-    library = Library(db=db, repositories=repositories, wake_queue=wake_queue)
+    versions, _ = await asyncio.gather(tool_versions(), asyncio.to_thread(geography.warm))
+    library = Library(db=db, repositories=repositories, wake_queue=wake_queue, tool_versions=versions)
     worker = Worker(
         db=db,
-        kinds=job_kinds(library, exiftool, Renderer(decoders=decoders, timeout=settings.timeout_seconds)),
+        kinds=job_kinds(library, exiftool, Renderer(decoders=decoders, timeout=settings.timeout_seconds), encoder),
         settings=_queue_settings(config, slots),
         queues=queues,
         on_given_up=show_given_up,
         periodic=periodic_jobs(config, library),
     )
     announcers.append(worker.announce)
-    return WorkingParts(library=library, worker=worker)
+    return WorkingParts(library=library, worker=worker, exiftool=exiftool)
+
+
+async def _encoder(config: Config, resources: AsyncExitStack) -> Encoder:
+    """Children that encode, one file each, with the encoder that was chosen if it works."""
+    settings = config.video
+    limits = DecoderLimits(
+        memory=settings.memory_mb * MIB, tasks=1, file_bytes=None, devices=settings.encoder != "software"
+    )
+    children = await resources.enter_async_context(
+        DecoderPool(size=settings.jobs, limits=limits, preload=CHILDREN_PRELOAD)
+    )
+    encoder = SOFTWARE
+    if settings.encoder != "software":
+        chosen = await children.run(pick_encoder, settings.encoder, timeout=ENCODER_TRIAL_SECONDS)
+        encoder = chosen.encoder
+        log.info("encoder.chosen", encoder=encoder, reason=chosen.reason)
+    return Encoder(children=children, encoder=encoder, threads=settings.threads or max(1, processors() - 1))
 
 
 def processors() -> int:

@@ -17,7 +17,7 @@ _OUTPUT_ERRORS = (errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUO
 
 def build_parser() -> argparse.ArgumentParser:
     """All commands with their options."""
-    from lumilio import cli_check, cli_config, cli_import, cli_jobs, cli_up, cli_worker
+    from lumilio import cli_check, cli_config, cli_import, cli_jobs, cli_problems, cli_times, cli_up, cli_worker
 
     parser = argparse.ArgumentParser(prog="lumilio", description="Lumilio, a library for photos, videos and audio.")
     parser.add_argument("--version", action="version", version=f"lumilio {__version__}")
@@ -25,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     cli_up.add_parsers(subparsers)
     cli_import.add_parser(subparsers)
     cli_jobs.add_parsers(subparsers)
+    cli_problems.add_parsers(subparsers)
+    cli_times.add_parsers(subparsers)
     cli_worker.add_parser(subparsers)
     cli_check.add_parser(subparsers)
     cli_config.add_parser(subparsers)

@@ -13,7 +13,8 @@ _MOST_JOBS = 32
 _DESCRIPTION = """\
 Send photos, videos and audio to a running Lumilio. Files that are there already are recognised by their content and
 not sent again, so the same command continues after an interruption. Hidden files, half-written ones and directories
-with a .nomedia file are left out; symbolic links are not followed.
+with a .nomedia file are left out; symbolic links are not followed. XMP files and the JSON files of a Google Takeout
+go to the photos that they describe.
 """
 
 _EPILOG = f"""\
@@ -25,9 +26,10 @@ examples:
 
 {WHICH_DAEMON}
 --json writes one object a line, each with "event":
-  file       path, outcome (sent, duplicate, would_send, skipped, failed), size, content_hash, task_id, asset_id,
-             code, reason
+  file       path, outcome (sent, duplicate, trashed, would_send, skipped, failed), size, content_hash, task_id,
+             asset_id, code, reason
   processed  path, state (ready, unsupported, problem, lost), content_hash, task_id, asset_id, code, reason
+  sidecar    path, kind (xmp, takeout), outcome (sent, unchanged, refused), asset_id, code, reason
   notice     message
   summary    the sums, exit_code, end (finished, interrupted, given_up), error; always the last line
 
@@ -50,7 +52,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     daemon.add_argument("--repository", metavar="ID", help="repository to import into (default: the daemon's default)")
     parser.add_argument("--all", action="store_true", help="send every file, whatever its name ends in")
     parser.add_argument("--dry-run", action="store_true", help="hash and compare, but send nothing")
-    parser.add_argument("--no-wait", action="store_true", help="end when all is stored, before it is processed")
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="end when all is stored, before it is processed; files with sidecars are waited for",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a progress bar")
     parser.add_argument(
         "--jobs", type=_jobs, default=4, metavar="N", help=f"files sent at once, 1 to {_MOST_JOBS} (default: 4)"

@@ -149,6 +149,9 @@ class ScheduleSettings(Section):
     """Periodic work, as cron expressions in local time (minute hour day month weekday); empty: never"""
 
     sweep_staging: str = Field(default="17 * * * *", description="Set aside what interrupted uploads left behind.")
+    retry_problems: str = Field(
+        default="23 4 * * *", description="Try failed files again where a tool has another version."
+    )
 
     @field_validator("*")
     @classmethod
@@ -165,7 +168,20 @@ class DecoderSettings(Section):
     memory_mb: int = Field(default=768, ge=256, le=65536, description="Memory that one child may allocate, in MiB.")
     timeout_seconds: int = Field(default=60, ge=1, le=3600, description="A file may take this long.")
     recycle_after: int = Field(default=500, ge=1, le=100000, description="A child is replaced after this many files.")
+    exiftool_processes: int = Field(default=2, ge=1, le=16, description="How many exiftools run at once.")
     exiftool_timeout_seconds: int = Field(default=30, ge=1, le=3600, description="exiftool may take this long.")
+
+
+class VideoSettings(Section):
+    """Web versions of recordings that browsers cannot play as they are"""
+
+    encoder: Literal["software", "auto", "vaapi", "qsv", "nvenc"] = Field(
+        default="software",
+        description="What encodes video: software, or hardware if it works; auto tries all hardware first.",
+    )
+    jobs: int = Field(default=1, ge=1, le=16, description="Web versions made at once.")
+    threads: int = Field(default=0, ge=0, le=64, description="Threads of one encoder; 0: all processors but one.")
+    memory_mb: int = Field(default=1024, ge=512, le=65536, description="Memory that one encoder may allocate, in MiB.")
 
 
 class AuthSettings(Section):
@@ -207,6 +223,7 @@ class Config(Section):
     queue: QueueSettings = QueueSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     decoders: DecoderSettings = DecoderSettings()
+    video: VideoSettings = VideoSettings()
     auth: AuthSettings = AuthSettings()
     log: LogSettings = LogSettings()
     daemon: DaemonSettings = DaemonSettings()

@@ -31,7 +31,7 @@ from lumilio.catalog.users import User
 from lumilio.config import Config
 from lumilio.db import Database
 from lumilio.errors import ConfigError, DatabaseUnavailable
-from lumilio.jobs import queue_slots, sweep_staging
+from lumilio.jobs import queue_slots, retry_problems, sweep_staging
 from lumilio.jobs.library import Library
 from lumilio.log import get_log
 from lumilio.migrate import migrate
@@ -120,6 +120,7 @@ async def _build(config: Config, db: Database, resources: AsyncExitStack) -> Par
         passwords=passwords,
         throttle=LoginThrottle(config.auth.login_attempts_per_minute, time.monotonic),
         worker=working.worker,
+        exiftool=working.exiftool,
     )
     return Parts(
         config=config,
@@ -144,7 +145,7 @@ async def _serve(
                 listening: asyncio.Future[str] = loop.create_future()
                 services.create_task(parts.worker.run(stopping), name=parts.worker.name)
                 services.create_task(_serve_http(parts, stopping, listening), name="http")
-                services.create_task(_sweep_at_start(parts), name="sweep")
+                services.create_task(_enqueue_at_start(parts), name="first jobs")
                 services.create_task(attach_returned(parts.library, stopping), name="attach")
                 url = await listening
                 services.create_task(_keep_local_access(parts, stopping, url), name="local access")
@@ -208,14 +209,17 @@ async def _keep_local_access(parts: Parts, stopping: asyncio.Event, url: str) ->
         await pause(stopping, timedelta(seconds=30))
 
 
-async def _sweep_at_start(parts: Parts) -> None:
-    """Enqueue sweeps of all that an earlier daemon left; later ones are periodic and look at what is old."""
+async def _enqueue_at_start(parts: Parts) -> None:
+    """Enqueue sweeps of all that an earlier daemon left, later ones are periodic and look at what is old; and another
+    try for what failed with tools that may have been upgraded since."""
+    sweeps = sweep_staging.specs(parts.library, older_than=parts.started_at)
     try:
         async with parts.library.db.transaction() as tx:
-            await store.enqueue_many(tx, sweep_staging.specs(parts.library, older_than=parts.started_at))
+            await store.enqueue_many(tx, [*sweeps, retry_problems.spec()])
     except DatabaseUnavailable as exc:
         log.warning("sweep.postponed", reason=exc)
     parts.library.wake_queue(sweep_staging.QUEUE)
+    parts.library.wake_queue(retry_problems.QUEUE)
 
 
 def _started(parts: Parts, url: str, began: float) -> Started:

@@ -15,7 +15,7 @@ from lumilio.db import Database, DatabaseAddress, open_database
 from lumilio.errors import LumilioError
 from lumilio.migrate import check_server, pending_migrations
 from lumilio.storage.repository import SENTINEL, validate_repository
-from lumilio.tools import exiftool, ffmpeg, imaging, libraw
+from lumilio.tools import exiftool, fence, ffmpeg, imaging, libraw
 from lumilio.tools.postgres import cluster_binaries, vector_cpu_problem
 
 MIB = 1 << 20
@@ -44,6 +44,7 @@ async def diagnose(config: Config) -> list[Finding]:
         _library("ffmpeg", ffmpeg.version, "videos and audio are stored but not processed"),
         _library("libraw", libraw.version, "RAW photos are stored but not processed"),
         _library("pillow", imaging.version, "photos are stored but not processed"),
+        _fence(),
         *await _permitted("repository", _repository(config)),
         *await _permitted("disk space", _space(config)),
         _inotify(),
@@ -128,6 +129,14 @@ def _library(name: str, version: Callable[[], str], loss: str) -> Finding:
         return Finding(name=name, verdict="ok", detail=version())
     except LumilioError as exc:
         return Finding(name=name, verdict="failed", detail=str(exc), remedy=f"without it {loss}; reinstall Lumilio")
+
+
+def _fence() -> Finding:
+    """What keeps a decoder that a hostile file has taken over from everything but that file."""
+    if fence.is_complete():
+        return Finding(name="fence", verdict="ok", detail=fence.describe())
+    remedy = "a kernel from 6.12 on with Landlock has all of it; decoders are limited and killable without it too"
+    return Finding(name="fence", verdict="warning", detail=fence.describe(), remedy=remedy)
 
 
 async def _repository(config: Config) -> list[Finding]:

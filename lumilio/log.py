@@ -14,9 +14,9 @@ import structlog
 KEYS = frozenset(
     {
         "address", "asset_id", "attempt", "bytes", "client", "code", "count", "data_dir", "delay_s", "duration_ms",
-        "error", "file_name", "host", "job_id", "kind", "logger", "method", "name", "path", "pid", "port", "queue",
-        "reason", "repository_id", "request_id", "seconds", "size", "state", "status", "step", "tool", "upload_id",
-        "url", "user_id", "version", "worker_id",
+        "encoder", "error", "file_name", "host", "job_id", "kind", "logger", "method", "name", "path", "pid", "port",
+        "primary_id", "queue", "reason", "repository_id", "request_id", "role", "seconds", "size", "state", "status",
+        "step", "tool", "upload_id", "url", "user_id", "version", "worker_id",
     }
 )  # fmt: skip
 """Every key that a log event may carry."""

@@ -150,7 +150,7 @@ class Confidence(StrEnum):
     """How sure a capture time is."""
 
     HIGH = "high"
-    """Clock and zone are stated by the recording device."""
+    """Clock and zone are stated by the recording device, or by a sidecar."""
     MEDIUM = "medium"
     """The clock is the device's, the zone derived or unknown."""
     LOW = "low"
@@ -254,7 +254,7 @@ class Facts:
     exposure_time: float | None = None
     focal_length: float | None = None
     duration: float | None = None
-    capture_time: CaptureTime | None = None
+    capture_time: CaptureTime
     place: Place | None = None
     whereabouts: Whereabouts | None = None
     title: str | None = None

@@ -1,6 +1,7 @@
 """A daemon as a process of its own, as its users run it, for tests that speak HTTP to it."""
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -132,7 +133,7 @@ async def upload(
 ) -> tuple[int, dict[str, Any]]:
     """POST one file; the status and the body."""
     form = aiohttp.FormData()
-    form.add_field("file", data, filename=name)
+    form.add_field("file", io.BytesIO(data), filename=name)
     async with client.post("/api/v1/assets", data=form, headers=headers) as response:
         return response.status, await response.json(content_type=None)
 

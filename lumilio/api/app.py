@@ -4,7 +4,22 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from lumilio.api import assets, auth, events, job_documents, jobs, ops, queues, schemas, tasks, upload
+from lumilio.api import (
+    assets,
+    auth,
+    events,
+    job_documents,
+    jobs,
+    ops,
+    playback,
+    problems,
+    queues,
+    schemas,
+    sidecars,
+    tasks,
+    time_changes,
+    upload,
+)
 from lumilio.api.context import CONTEXT, Access, Context
 from lumilio.api.feed import Feed
 from lumilio.api.middleware import add_headers, check_expectation, decide_access, observe, translate_errors
@@ -42,6 +57,14 @@ ROUTES: tuple[Route, ...] = (
            answers={200: "image/webp", 206: "image/webp", 304: None}),
     _route("GET", f"{V1}/assets/{{asset_id}}/original", assets.get_original, _GUEST,
            answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
+    _route("PUT", f"{V1}/assets/{{asset_id}}/sidecars/{{kind}}", sidecars.put_sidecar, _USER,
+           query=sidecars.SidecarQuery, raw=True, answers={200: schemas.AssetDocument, 201: schemas.AssetDocument}),
+    _route("GET", f"{V1}/assets/{{asset_id}}/sidecars/{{kind}}", sidecars.get_sidecar, _GUEST,
+           answers={200: "application/octet-stream"}),
+    _route("DELETE", f"{V1}/assets/{{asset_id}}/sidecars/{{kind}}", sidecars.delete_sidecar, _USER,
+           answers={204: None}),
+    _route("GET", f"{V1}/assets/{{asset_id}}/playback", playback.get_playback, _GUEST,
+           answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
     _route("GET", f"{V1}/tasks", tasks.list_tasks, _GUEST, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
     _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _GUEST, answers={200: schemas.Task}),
     _route("GET", f"{V1}/jobs", jobs.list_jobs, _GUEST, query=jobs.JobsQuery, answers={200: job_documents.JobItems}),
@@ -51,6 +74,16 @@ ROUTES: tuple[Route, ...] = (
     _route("GET", f"{V1}/jobs/{{job_id}}", jobs.get_job, _GUEST, answers={200: job_documents.JobDocument}),
     _route("POST", f"{V1}/jobs/{{job_id}}/retry", jobs.retry_job, _USER, answers={200: job_documents.JobDocument}),
     _route("POST", f"{V1}/jobs/{{job_id}}/cancel", jobs.cancel_job, _USER, answers={200: jobs.CancelOutcome}),
+    _route("GET", f"{V1}/problems", problems.list_problems, _GUEST, query=problems.ProblemsQuery,
+           answers={200: problems.ListedProblemItems}),
+    _route("POST", f"{V1}/problems/retry", problems.try_problems_again, _USER, body=problems.RetryProblemsBody,
+           answers={200: problems.RetriedProblems}),
+    _route("POST", f"{V1}/problems/ignore", problems.ignore_problems, _USER, body=problems.IgnoreProblemsBody,
+           answers={200: problems.IgnoredProblems}),
+    _route("GET", f"{V1}/time-changes", time_changes.list_time_changes, _GUEST, query=time_changes.TimeChangesQuery,
+           answers={200: time_changes.TimeChangeItems}),
+    _route("POST", f"{V1}/time-changes", time_changes.begin_time_change, _USER, body=time_changes.ChangeTimesBody,
+           answers={200: time_changes.MatchingAssets, 202: time_changes.BegunTimeChange}),
     _route("GET", f"{V1}/queues", queues.list_queues, _ADMIN, answers={200: queues.Queues}),
     _route("POST", f"{V1}/queues/{{name}}/pause", queues.pause_queue, _ADMIN, answers={200: queues.QueueItem}),
     _route("POST", f"{V1}/queues/{{name}}/resume", queues.resume_queue, _ADMIN, answers={200: queues.QueueItem}),

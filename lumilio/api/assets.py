@@ -6,30 +6,21 @@ import binascii
 import json
 import os
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
 from urllib.parse import quote
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
+from lumilio.api.asset_documents import THUMBNAIL_NAMES, asset_document, asset_item
 from lumilio.api.context import Context, answer, body_of, caller_of, context_of, id_of, query_of
 from lumilio.api.files import StoredFile
-from lumilio.api.schemas import (
-    THUMBNAIL_NAMES,
-    AssetItem,
-    AssetItems,
-    Body,
-    CheckBody,
-    CheckResult,
-    CheckResults,
-    asset_document,
-    asset_item,
-)
+from lumilio.api.schemas import AssetItem, AssetItems, Body, CheckBody, CheckResult, CheckResults
 from lumilio.catalog import assets, locations, thumbnails
-from lumilio.catalog.assets import AssetDetail, Position, SortKey, SortOrder
+from lumilio.catalog.assets import AssetDetail, Period, Position, SortKey, SortOrder
 from lumilio.errors import Conflict, NotFound, OriginalMissing, RequestError
 from lumilio.jobs import process_asset, render_asset, settle_trash
 from lumilio.jobs.find_known import find_known
@@ -47,13 +38,23 @@ LOOK_AGAIN = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 class ListQuery(Body):
-    """Query of a listing; `cursor` is a previous answer's `next_cursor`, with the same sort, order and type."""
+    """Query of a listing; `cursor` is a previous answer's `next_cursor`, with the same sort, order and type.
+
+    `from` and `to` are days on the calendar where it was recorded, both included; `after` (included) and `before` are
+    instants, which leave out what is not known to the instant.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     cursor: Annotated[str, Field(max_length=512)] | None = None
     type: MediaKind | None = None
     sort: SortKey = SortKey.CAPTURED
     order: SortOrder = SortOrder.DESC
+    first_day: date | None = Field(default=None, alias="from")
+    last_day: date | None = Field(default=None, alias="to")
+    after: AwareDatetime | None = None
+    before: AwareDatetime | None = None
 
 
 class ThumbnailQuery(Body):
@@ -74,9 +75,20 @@ async def list_assets(request: web.Request) -> web.Response:
             order=query.order,
             after=_position(query) if query.cursor else None,
             limit=query.limit,
+            period=_period(query),
         )
     items = [AssetItem.model_construct(**asset_item(asset)) for asset in page.items]
     return answer(AssetItems(items=items, next_cursor=_cursor(query, page.end) if page.end else None))
+
+
+def _period(query: ListQuery) -> Period:
+    first, last = query.first_day, query.last_day
+    return Period(
+        local_from=datetime.combine(first, time.min) if first else None,
+        local_to=datetime.combine(last, time.min) + timedelta(days=1) if last and last < date.max else None,
+        after=query.after,
+        before=query.before,
+    )
 
 
 def _cursor(query: ListQuery, end: Position) -> str:
@@ -104,10 +116,11 @@ def _position(query: ListQuery) -> Position:
 
 async def get_asset(request: web.Request) -> web.Response:
     """One asset with its facts, thumbnails, albums, tags and problems; in the trash too."""
-    return answer(asset_document(await _asset(request)))
+    return answer(asset_document(await asset_of(request)))
 
 
-async def _asset(request: web.Request) -> AssetDetail:
+async def asset_of(request: web.Request) -> AssetDetail:
+    """The caller's asset that the path names. Raises NotFound."""
     asset_id = AssetId(id_of(request, "asset_id"))
     async with context_of(request).library.db.session() as session:
         asset = await assets.get_asset(session, asset_id, caller_of(request).user_id)
@@ -128,7 +141,7 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
         raise NotFound(f"asset {str(asset_id)!r} has no {query.size} thumbnail")
     repository = context.library.repository(row.repository_id)
     path = derivatives.thumbnail_path(repository, row.content_hash, size)
-    file = await run_blocking(_open_whole, path, row.bytes)
+    file = await run_blocking(open_whole, path, row.bytes)
     if file is None:
         await run_blocking(repository.check_online)
         if row.state is ProcessingState.PROBLEM:
@@ -138,7 +151,8 @@ async def get_thumbnail(request: web.Request) -> web.StreamResponse:
     return StoredFile(file, {"Cache-Control": CACHE_THUMBNAIL, "Content-Type": "image/webp"})
 
 
-def _open_whole(path: Path, size: int) -> BinaryIO | None:
+def open_whole(path: Path, size: int) -> BinaryIO | None:
+    """A derivative with the ``size`` in bytes that its row states, or None when it is lost. Blocks."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -157,8 +171,8 @@ async def _render_again(context: Context, asset_id: AssetId, owner_id: UserId) -
 
 async def get_original(request: web.Request) -> web.StreamResponse:
     """The original, bit for bit, with ranges."""
-    asset = await _asset(request)
-    file = await _open_original(context_of(request).library, asset)
+    asset = await asset_of(request)
+    file = await open_original(context_of(request).library, asset)
     headers = {
         "Cache-Control": CACHE_ORIGINAL,
         "Content-Type": asset.media_type.mime,
@@ -168,7 +182,7 @@ async def get_original(request: web.Request) -> web.StreamResponse:
     return StoredFile(file, headers)
 
 
-async def _open_original(library: Library, asset: AssetDetail) -> BinaryIO:
+async def open_original(library: Library, asset: AssetDetail) -> BinaryIO:
     """A file on its way into the trash or out of it moves shortly before its row tells, so it is looked for again.
 
     Raises RepositoryOffline and OriginalMissing.
@@ -193,18 +207,19 @@ async def delete_asset(request: web.Request) -> web.Response:
 async def restore_asset(request: web.Request) -> web.Response:
     """Take an asset out of the trash."""
     await _set_trashed(request, trashed=False)
-    return answer(asset_document(await _asset(request)))
+    return answer(asset_document(await asset_of(request)))
 
 
 async def _set_trashed(request: web.Request, *, trashed: bool) -> None:
-    asset = await _asset(request)
+    asset = await asset_of(request)
     context = context_of(request)
     owner_id = caller_of(request).user_id
     async with context.library.db.transaction() as tx:
         change = assets.set_trashed if trashed else assets.clear_trashed
-        if not await change(tx, asset.id, owner_id):
+        changed = await change(tx, asset.id, owner_id)
+        if asset.id not in changed:
             raise Conflict(f"asset {str(asset.id)!r} is {'already' if trashed else 'not'} in the trash")
-        await store.enqueue(tx, settle_trash.spec(asset.id, owner_id))
+        await store.enqueue_many(tx, [settle_trash.spec(each, owner_id) for each in changed])
     context.library.wake_queue(settle_trash.QUEUE)
 
 

@@ -16,6 +16,7 @@ from lumilio.errors import MediaTypeUnsupported, NotFound, RequestError, Unauthe
 from lumilio.jobs.library import Library
 from lumilio.model import Role, UserId
 from lumilio.queue.worker import Worker
+from lumilio.tools.exiftool import ExifTool
 from lumilio.tools.passwords import Passwords
 from lumilio.tools.tokens import Caller, TokenSigner
 
@@ -46,6 +47,7 @@ class Context:
     passwords: Passwords
     throttle: LoginThrottle
     worker: Worker
+    exiftool: ExifTool
 
 
 CONTEXT = web.AppKey("context", Context)

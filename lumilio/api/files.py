@@ -1,4 +1,4 @@
-"""Answers that are files: exactly the bytes that were named, whole or in ranges."""
+"""Answers that are files, or parts of one: exactly the bytes that were named, whole or in ranges."""
 
 import asyncio
 import os
@@ -37,3 +37,43 @@ class StoredFile(web.FileResponse):
             return await super().prepare(request.clone(headers=asked))
         finally:
             self._file.close()
+
+
+async def send_slice(
+    request: web.Request, file: BinaryIO, offset: int, length: int, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answer with ``length`` bytes of an open file from ``offset`` on, as if they were a file of their own.
+
+    One range is honoured, several are answered with everything, as RFC 9110 allows. The file is closed.
+    """
+    try:
+        first, last = _asked_for(request, length)
+    except ValueError:
+        file.close()
+        return web.Response(status=416, headers={"Content-Range": f"bytes */{length}"})
+    partial = (first, last) != (0, length)
+    response = web.StreamResponse(status=206 if partial else 200, headers={**headers, "Accept-Ranges": "bytes"})
+    response.content_length = last - first
+    if partial:
+        response.headers["Content-Range"] = f"bytes {first}-{last - 1}/{length}"
+    try:
+        await response.prepare(request)
+        while first < last and request.method != "HEAD":
+            chunk = await asyncio.to_thread(os.pread, file.fileno(), min(CHUNK_BYTES, last - first), offset + first)
+            if not chunk:
+                raise ConnectionResetError("the file has become shorter")
+            await response.write(chunk)
+            first += len(chunk)
+    finally:
+        file.close()
+    return response
+
+
+def _asked_for(request: web.Request, length: int) -> tuple[int, int]:
+    """First byte and end of the range. Raises ValueError when there is nothing in it."""
+    if "," in request.headers.get(hdrs.RANGE, ""):
+        return 0, length
+    first, last, _ = request.http_range.indices(length)
+    if first >= last:
+        raise ValueError("an empty range")
+    return first, last

@@ -83,6 +83,8 @@ def _operation(route: Route, names: dict[Any, Any]) -> dict[str, Any]:
             "required": True,
             "content": {"multipart/form-data": {"schema": _multipart(route.multipart)}},
         }
+    elif route.raw:
+        operation["requestBody"] = {"required": True, "content": {"application/octet-stream": {"schema": _BINARY}}}
     elif route.body is not None:
         operation["requestBody"] = {"required": True, "content": {_JSON: {"schema": names[route.body]}}}
     return operation

@@ -19,7 +19,7 @@ RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Route:
     """One route: who may call it, what it takes, and what it answers (a model, a media type, or None for no body).
 
-    ``headers`` are those that it reads, and what each says.
+    ``raw``: the body is a file as it is. ``headers`` are those that it reads, and what each says.
     """
 
     method: str
@@ -30,4 +30,5 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     multipart: Files | None = None
+    raw: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)

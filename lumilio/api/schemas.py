@@ -6,8 +6,6 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lumilio.catalog.assets import AssetDetail, AssetSummary
-
 TaskState = Literal["queued", "running", "completed", "failed"]
 AssetState = Literal["stored", "ready", "unsupported", "problem"]
 
@@ -107,6 +105,8 @@ class ProblemItem(BaseModel):
     step: str
     code: str
     reason: str
+    tool: str | None = None
+    tool_version: str | None = None
 
 
 class Task(BaseModel):
@@ -133,7 +133,8 @@ class Tasks(BaseModel):
 
 class AssetItem(BaseModel):
     """An asset in a listing. `captured_local` is the wall clock where it was recorded; `captured_offset` its distance
-    from UTC in seconds, null when the file does not tell."""
+    from UTC in seconds, null when nothing tells. `thumbhash` (base64) is a placeholder of some 25 bytes to show while
+    the thumbnail loads. Files that belong to another one of the same shot are not listed: see its `companions`."""
 
     id: UUID
     content_hash: str
@@ -145,6 +146,9 @@ class AssetItem(BaseModel):
     state: AssetState
     width: int | None
     height: int | None
+    duration: float | None
+    rating: int | None
+    thumbhash: str | None
     captured_local: datetime
     captured_offset: int | None
     created_at: datetime
@@ -158,12 +162,17 @@ class AssetItems(BaseModel):
 
 
 class CapturedAt(BaseModel):
-    """When it was recorded; `at` is the instant, null while the zone is unknown; `offset` in seconds."""
+    """When it was recorded; `at` is the instant, null while the distance from UTC is unknown; `offset` in seconds.
+    `source` tells where the time was read, `offset_source` how its distance from UTC is known, `confidence` how sure
+    that is; `zone` is the IANA time zone of the place."""
 
     local: datetime
     offset: int | None
     at: datetime | None
     source: str
+    offset_source: str | None
+    confidence: Literal["high", "medium", "low"]
+    zone: str | None
 
 
 class Position(BaseModel):
@@ -174,9 +183,57 @@ class Position(BaseModel):
     altitude: float | None
 
 
+class PlaceNames(BaseModel):
+    """The nearest town, and the ISO 3166 code of its country."""
+
+    country_code: str
+    country: str
+    region: str | None
+    city: str
+
+
+class Person(BaseModel):
+    """A named person in the picture; centre and size as shares of its displayed width and height."""
+
+    name: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class StreamsSheet(BaseModel):
+    """Moving pictures and sound, of a motion photo those of its film; `bit_rate` in bits a second, `sample_rate` in
+    hertz, `rotation` in degrees clockwise."""
+
+    container: str
+    duration: float | None
+    video_codec: str | None
+    audio_codec: str | None
+    frame_rate: float | None
+    bit_rate: int | None
+    rotation: int | None
+    hdr: bool | None
+    sample_rate: int | None
+    channels: int | None
+
+
+class MusicSheet(BaseModel):
+    """The tags of a piece of music."""
+
+    title: str | None
+    artist: str | None
+    album: str | None
+    album_artist: str | None
+    genre: str | None
+    year: int | None
+    track: int | None
+    disc: int | None
+
+
 class FactSheet(BaseModel):
-    """What was read out of the file; null means that the file does not say. `exposure_time` and `duration` in seconds,
-    `focal_length` in millimetres."""
+    """What was read out of the file and its sidecars; null means that they do not say. `exposure_time` and `duration`
+    in seconds, `focal_length` in millimetres; `rating` is -1 for rejected, 0 for unrated, else 1 to 5."""
 
     make: str | None
     model: str | None
@@ -187,8 +244,15 @@ class FactSheet(BaseModel):
     focal_length: float | None
     orientation: int | None
     duration: float | None
+    title: str | None
+    description: str | None
+    rating: int | None
     captured: CapturedAt
     position: Position | None
+    place: PlaceNames | None
+    people: list[Person]
+    streams: StreamsSheet | None
+    music: MusicSheet | None
     exif: dict[str, Any]
 
 
@@ -215,12 +279,49 @@ class TagItem(BaseModel):
     source: str
 
 
+class CompanionItem(BaseModel):
+    """Another file of the same shot: its `raw`, or the `live_video` of a still."""
+
+    id: UUID
+    role: Literal["raw", "live_video"]
+    file_name: str
+    format: str
+    mime: str
+
+
+class SidecarItem(BaseModel):
+    """A file that describes this one."""
+
+    kind: Literal["xmp", "takeout"]
+    file_name: str
+    url: str
+
+
+class PlaybackItem(BaseModel):
+    """What plays. `source`: the `original` as it is, the film `embedded` in a motion photo, a `web_version`, which is
+    `pending` until it was made, or `failed`. `asset_id` differs where another file of the shot plays."""
+
+    state: Literal["ready", "pending", "failed"]
+    source: Literal["original", "embedded", "web_version"]
+    asset_id: UUID
+    mime: str
+    url: str
+
+
 class AssetDocument(AssetItem):
-    """One asset, whole."""
+    """One asset, whole. `render_source` tells what its thumbnails were made of; `perceptual_hash` is 64 bits in
+    hexadecimal, alike for pictures that look alike; `primary_id` the asset that this one is a companion of."""
 
     updated_at: datetime
     trashed_at: datetime | None
     original_url: str
+    playback: PlaybackItem | None
+    render_source: str | None
+    perceptual_hash: str | None
+    primary_id: UUID | None
+    companion_role: Literal["raw", "live_video"] | None
+    companions: list[CompanionItem]
+    sidecars: list[SidecarItem]
     facts: FactSheet
     thumbnails: list[ThumbnailItem]
     albums: list[AlbumItem]
@@ -242,74 +343,3 @@ class Health(BaseModel):
     ok: bool
     version: str
     checks: list[HealthCheck] = []
-
-
-THUMBNAIL_NAMES: dict[int, Literal["small", "medium", "large"]] = {150: "small", 300: "medium", 1024: "large"}
-
-
-def asset_item(asset: AssetSummary) -> dict[str, Any]:
-    """The members of AssetItem."""
-    offset = asset.captured_offset
-    return {
-        "id": asset.id,
-        "content_hash": asset.content_hash,
-        "file_name": asset.file_name,
-        "size": asset.size,
-        "kind": asset.media_type.kind.value,
-        "format": asset.media_type.format,
-        "mime": asset.media_type.mime,
-        "state": asset.state.value,
-        "width": asset.width,
-        "height": asset.height,
-        "captured_local": asset.captured_local,
-        "captured_offset": int(offset.total_seconds()) if offset is not None else None,
-        "created_at": asset.created_at,
-    }
-
-
-def asset_document(asset: AssetDetail) -> AssetDocument:
-    """An asset as the API shows it."""
-    facts, captured = asset.facts, asset.captured
-    base = f"/api/v1/assets/{asset.id}"
-    item = asset_item(asset)
-    return AssetDocument(
-        **item,
-        updated_at=asset.updated_at,
-        trashed_at=asset.trashed_at,
-        original_url=f"{base}/original",
-        facts=FactSheet(
-            make=facts.make,
-            model=facts.model,
-            lens=facts.lens,
-            iso=facts.iso,
-            f_number=facts.f_number,
-            exposure_time=facts.exposure_time,
-            focal_length=facts.focal_length,
-            orientation=facts.orientation,
-            duration=facts.duration,
-            captured=CapturedAt(
-                local=captured.local,
-                offset=item["captured_offset"],
-                at=captured.utc(),
-                source=captured.source.value,
-            ),
-            position=Position(
-                latitude=facts.place.latitude, longitude=facts.place.longitude, altitude=facts.place.altitude
-            )
-            if facts.place
-            else None,
-            exif=facts.exif,
-        ),
-        thumbnails=[
-            ThumbnailItem(
-                size=THUMBNAIL_NAMES[item["size"]],
-                width=item["width"],
-                height=item["height"],
-                url=f"{base}/thumbnail?size={THUMBNAIL_NAMES[item['size']]}",
-            )
-            for item in asset.thumbnails
-        ],
-        albums=[AlbumItem(**album) for album in asset.albums],
-        tags=[TagItem(**tag) for tag in asset.tags],
-        problems=[ProblemItem(step=item.step, code=item.code, reason=item.reason) for item in asset.problems],
-    )

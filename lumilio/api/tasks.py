@@ -9,7 +9,7 @@ from lumilio.api.context import answer, caller_of, context_of, number_of, query_
 from lumilio.api.schemas import Body, ProblemItem, Task, Tasks, TaskState
 from lumilio.errors import NotFound
 from lumilio.jobs import process_asset
-from lumilio.jobs.given_up import why_given_up
+from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.model import JobId
 from lumilio.queue import store
 from lumilio.queue.policy import JobState
@@ -58,7 +58,7 @@ def task_of(job: Job) -> Task:
     outcome = process_asset.Outcome.model_validate(job.result) if job.result else None
     problem = ProblemItem(**outcome.problem.model_dump()) if outcome and outcome.problem else None
     if job.state in {JobState.DISCARDED, JobState.CANCELLED}:
-        last = why_given_up(job, process_asset.GIVEN_UP_STEP)
+        last = why_given_up(job, GIVEN_UP_STEP)
         problem = ProblemItem(step=last.step, code=last.code, reason=last.reason)
     return Task(
         task_id=str(job.id),

@@ -7,18 +7,31 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from lumilio.catalog.facts import (
+    add_file_tags,
+    facts_columns,
+    facts_of,
+    media_type_of,
+    music_of,
+    offset_of,
+    streams_of,
+    unsigned,
+)
 from lumilio.db import Row, Tx
 from lumilio.model import (
     AssetId,
-    CaptureTime,
-    CaptureTimeSource,
+    CompanionRole,
     ContentHash,
     Facts,
     MediaKind,
     MediaType,
-    Place,
+    MotionVideo,
+    Music,
+    Playback,
     Problem,
     ProcessingState,
+    RenderSource,
+    Streams,
     UserId,
 )
 
@@ -46,6 +59,21 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """When the assets of a listing were recorded, each end open when None: by the wall clock there (``local_from`` and
+    before ``local_to``, naive), and by instants (from ``after`` on and before ``before``, aware), which leave out those
+    whose distance from UTC is unknown."""
+
+    local_from: datetime | None = None
+    local_to: datetime | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+EVER = Period()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KnownAsset:
     """The asset that already has certain bytes."""
 
@@ -66,7 +94,7 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAsset:
-    """What an insert needs. ``facts`` must have a media type and a capture time."""
+    """What an insert needs."""
 
     owner_id: UserId
     content_hash: ContentHash
@@ -74,7 +102,6 @@ class NewAsset:
     size: int
     media_type: MediaType
     state: ProcessingState
-    captured: CaptureTime
     facts: Facts
 
 
@@ -90,6 +117,9 @@ class AssetSummary:
     state: ProcessingState
     width: int | None
     height: int | None
+    duration: float | None
+    rating: int | None
+    thumbhash: bytes | None
     captured_local: datetime
     captured_offset: timedelta | None
     created_at: datetime
@@ -97,10 +127,18 @@ class AssetSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetDetail(AssetSummary):
-    """An asset with all that is known of it; ``facts`` holds what was read out of the file."""
+    """An asset with all that is known of it; ``facts`` holds what was read out of the file and its sidecars."""
 
     facts: Facts
-    captured: CaptureTime
+    streams: Streams | None
+    music: Music | None
+    render_source: RenderSource | None
+    perceptual_hash: int | None
+    primary_id: AssetId | None
+    companion_role: CompanionRole | None
+    companions: Sequence[Mapping[str, Any]]
+    sidecars: Sequence[Mapping[str, str]]
+    web_version: Mapping[str, Any] | None
     updated_at: datetime
     trashed_at: datetime | None
     thumbnails: Sequence[Mapping[str, int]]
@@ -140,9 +178,7 @@ async def known_files(tx: Tx, owner_id: UserId, hashes: Sequence[ContentHash]) -
 
 
 async def add_asset(tx: Tx, asset: NewAsset) -> AssetId | None:
-    """Insert an asset; None when the owner has one with these bytes already."""
-    facts, place, captured = asset.facts, asset.facts.place, asset.captured
-    offset = captured.utc_offset
+    """Insert an asset with the tags of its file; None when the owner has one with these bytes already."""
     inserted = await tx.value(
         "assets.insert",
         asset.owner_id,
@@ -153,33 +189,18 @@ async def add_asset(tx: Tx, asset: NewAsset) -> AssetId | None:
         asset.media_type.format,
         asset.media_type.mime,
         asset.state,
-        facts.width,
-        facts.height,
-        facts.orientation,
-        facts.make,
-        facts.model,
-        facts.lens,
-        facts.iso,
-        facts.f_number,
-        facts.exposure_time,
-        facts.focal_length,
-        facts.duration,
-        captured.local,
-        int(offset.total_seconds()) if offset is not None else None,
-        captured.source,
-        place.latitude if place else None,
-        place.longitude if place else None,
-        place.altitude if place else None,
-        facts.exif,
+        asset.facts.exif,
+        facts_columns(asset.facts),
     )
-    return AssetId(inserted) if inserted is not None else None
+    if inserted is None:
+        return None
+    await add_file_tags(tx, AssetId(inserted), asset.owner_id, asset.facts.keywords)
+    return AssetId(inserted)
 
 
-async def set_state(
-    tx: Tx, asset_id: AssetId, state: ProcessingState, *, width: int | None = None, height: int | None = None
-) -> None:
-    """Record how far processing came, and the displayed size when it was measured."""
-    await tx.execute("assets.set_state", asset_id, state, width, height)
+async def set_state(tx: Tx, asset_id: AssetId, state: ProcessingState) -> None:
+    """Record how far processing came."""
+    await tx.execute("assets.set_state", asset_id, state)
 
 
 async def get_asset(tx: Tx, asset_id: AssetId, owner_id: UserId) -> AssetDetail | None:
@@ -197,11 +218,15 @@ async def list_assets(
     order: SortOrder,
     after: Position | None,
     limit: int,
+    period: Period = EVER,
 ) -> AssetPage:
     """A page of the owner's assets outside the trash, by keyset: its cost does not grow with the position."""
     start = after or _before_all(sort, order)
     query = f"assets.page_{sort}_{order}"
+    # asyncpg sends the extreme datetimes as infinity and -infinity.
+    begin, end_of_time = period.local_from or datetime.min, period.local_to or datetime.max  # noqa: DTZ901
     args: list[object] = [owner_id, start.value, start.asset_id, limit + 1]
+    args += [begin, end_of_time, period.after, period.before]
     rows = await (tx.rows(query, *args) if kind is None else tx.rows(f"{query}_of_kind", *args, kind))
     shown = rows[:limit]
     end = None
@@ -211,20 +236,19 @@ async def list_assets(
 
 
 def _before_all(sort: SortKey, order: SortOrder) -> Position:
-    # asyncpg sends the extreme datetimes as infinity and -infinity.
     extreme = datetime.max if order is SortOrder.DESC else datetime.min  # noqa: DTZ901
     value = extreme if sort is SortKey.CAPTURED else extreme.replace(tzinfo=UTC)
     return Position(value=value, asset_id=UUID(int=2**128 - 1 if order is SortOrder.DESC else 0))
 
 
-async def set_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> bool:
-    """Mark an asset as in the trash; False when it was, or is not the owner's."""
-    return await tx.execute("assets.set_trashed", asset_id, owner_id) == 1
+async def set_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> Sequence[AssetId]:
+    """Mark an asset and its companions as in the trash: those that were not. Nothing when it is not the owner's."""
+    return [AssetId(row["id"]) for row in await tx.rows("assets.set_trashed", asset_id, owner_id)]
 
 
-async def clear_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> bool:
-    """Take an asset out of the trash; False when it was not there, or is not the owner's."""
-    return await tx.execute("assets.clear_trashed", asset_id, owner_id) == 1
+async def clear_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> Sequence[AssetId]:
+    """Take an asset and its companions out of the trash: those that were there. Nothing when it is not the owner's."""
+    return [AssetId(row["id"]) for row in await tx.rows("assets.clear_trashed", asset_id, owner_id)]
 
 
 async def is_trashed(tx: Tx, asset_id: AssetId) -> bool:
@@ -237,9 +261,15 @@ class RenderingInput:
     """What making derivatives needs to know of an asset."""
 
     id: AssetId
+    owner_id: UserId
     content_hash: ContentHash
+    file_name: str
     size: int
     media_type: MediaType
+    state: ProcessingState
+    duration: float | None
+    playback: Playback | None
+    motion: MotionVideo | None
 
 
 async def get_for_rendering(tx: Tx, asset_id: AssetId) -> RenderingInput | None:
@@ -249,34 +279,16 @@ async def get_for_rendering(tx: Tx, asset_id: AssetId) -> RenderingInput | None:
         return None
     return RenderingInput(
         id=AssetId(row["id"]),
+        owner_id=UserId(row["owner_id"]),
         content_hash=ContentHash(row["content_hash"].hex()),
+        file_name=row["file_name"],
         size=row["size"],
-        media_type=_media_type(row),
+        media_type=media_type_of(row),
+        state=ProcessingState(row["state"]),
+        duration=row["duration"],
+        playback=Playback(row["playback"]) if row["playback"] else None,
+        motion=MotionVideo(offset=row["motion_offset"], bytes=row["motion_bytes"]) if row["motion_offset"] else None,
     )
-
-
-async def record_problem(tx: Tx, asset_id: AssetId, problem: Problem) -> None:
-    """Show a failed step beside its asset."""
-    await tx.execute("assets.record_problem", asset_id, problem.step, problem.code, problem.reason)
-
-
-async def problems_of(tx: Tx, asset_id: AssetId) -> Sequence[Problem]:
-    """The steps that failed for an asset."""
-    rows = await tx.rows("assets.problems_of", asset_id)
-    return [Problem(code=row["code"], step=row["step"], reason=row["reason"]) for row in rows]
-
-
-async def clear_problem(tx: Tx, asset_id: AssetId, step: str) -> None:
-    """A step that failed before has succeeded."""
-    await tx.execute("assets.clear_problem", asset_id, step)
-
-
-def _media_type(row: Row) -> MediaType:
-    return MediaType(kind=MediaKind(row["kind"]), format=row["format"], mime=row["mime"])
-
-
-def _offset(seconds: int | None) -> timedelta | None:
-    return timedelta(seconds=seconds) if seconds is not None else None
 
 
 def _summary(row: Row) -> dict[str, Any]:
@@ -285,37 +297,36 @@ def _summary(row: Row) -> dict[str, Any]:
         "content_hash": ContentHash(row["content_hash"].hex()),
         "file_name": row["file_name"],
         "size": row["size"],
-        "media_type": _media_type(row),
+        "media_type": media_type_of(row),
         "state": ProcessingState(row["state"]),
         "width": row["width"],
         "height": row["height"],
+        "duration": row["duration"],
+        "rating": row["rating"],
+        "thumbhash": row["thumbhash"],
         "captured_local": row["captured_local"],
-        "captured_offset": _offset(row["captured_offset"]),
+        "captured_offset": offset_of(row["captured_offset"]),
         "created_at": row["created_at"],
     }
 
 
 def _detail(row: Row) -> AssetDetail:
-    captured = CaptureTime(
-        local=row["captured_local"],
-        utc_offset=_offset(row["captured_offset"]),
-        source=CaptureTimeSource(row["captured_source"]),
-    )
-    plain = ("width", "height", "orientation", "make", "model", "lens", "iso", "f_number", "exposure_time")
-    facts = Facts(
-        media_type=_media_type(row),
-        **{key: row[key] for key in (*plain, "focal_length", "duration", "exif")},
-        capture_time=captured,
-        place=Place.of(row["latitude"], row["longitude"], row["altitude"]),
-    )
     return AssetDetail(
         **_summary(row),
-        facts=facts,
-        captured=captured,
+        facts=facts_of(row),
+        streams=streams_of(row),
+        music=music_of(row["music"]),
+        render_source=RenderSource(row["render_source"]) if row["render_source"] else None,
+        perceptual_hash=unsigned(row["perceptual_hash"]),
+        primary_id=AssetId(row["primary_id"]) if row["primary_id"] else None,
+        companion_role=CompanionRole(row["companion_role"]) if row["companion_role"] else None,
+        companions=row["companions"],
+        sidecars=row["sidecars"],
+        web_version=row["web_version"],
         updated_at=row["updated_at"],
         trashed_at=row["trashed_at"],
         thumbnails=row["thumbnails"],
         albums=row["albums"],
         tags=row["tags"],
-        problems=[Problem(code=item["code"], step=item["step"], reason=item["reason"]) for item in row["problems"]],
+        problems=[Problem(**item) for item in row["problems"]],
     )

@@ -4,14 +4,27 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lumilio import __version__
 from lumilio.config import Config
 from lumilio.db import Tx
-from lumilio.jobs import process_asset, render_asset, settle_trash, sweep_staging
+from lumilio.jobs import (
+    change_times,
+    make_web_version,
+    process_asset,
+    render_asset,
+    retry_problems,
+    settle_trash,
+    sweep_staging,
+)
+from lumilio.jobs.change_times import ChangeTimes
 from lumilio.jobs.library import Library
+from lumilio.jobs.make_web_version import Encoder, MakeWebVersion
 from lumilio.jobs.process_asset import ProcessAsset
 from lumilio.jobs.render_asset import RenderAsset, Renderer
+from lumilio.jobs.retry_problems import RetryProblems
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.jobs.sweep_staging import SweepStaging
+from lumilio.media import PROCESSORS
 from lumilio.queue.kinds import JobKind
 from lumilio.queue.periodic import PeriodicJob
 from lumilio.queue.store import Job, JobSpec
@@ -24,10 +37,18 @@ PHOTO_MEMORY_MB = 80
 """A decoder child at its largest (57 MiB over photos of 8 to 26 MP, docs/benchmarks.md) and its share of the daemon."""
 
 
-def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple[JobKind[Any], ...]:
+WEB_VERSION_MEMORY_MB = 512
+"""An encoder child on a 4K film, docs/benchmarks.md."""
+
+
+def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder: Encoder) -> tuple[JobKind[Any], ...]:
     """The table: name, queue, arguments, work; ``timeout`` in seconds."""
     process = ProcessAsset(library=library, exiftool=exiftool, renderer=renderer)
-    rendering = RenderAsset(library=library, renderer=renderer)
+    rendering = RenderAsset(library=library, exiftool=exiftool, renderer=renderer)
+    web_versions = MakeWebVersion(library=library, encoder=encoder)
+    times = ChangeTimes(library=library)
+    versions = {**library.tool_versions, "lumilio": __version__}
+    retries = RetryProblems(library=library, versions=versions, formats=PROCESSORS.keys())
     trash = SettleTrash(library=library)
     sweep = SweepStaging(library=library)
     return (
@@ -36,6 +57,13 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple
                 memory_mb=PHOTO_MEMORY_MB),
         JobKind(name=render_asset.KIND, queue=render_asset.QUEUE, args=render_asset.Args,
                 work=rendering.work, max_attempts=3, timeout=600, memory_mb=PHOTO_MEMORY_MB),
+        JobKind(name=make_web_version.KIND, queue=make_web_version.QUEUE, args=make_web_version.Args,
+                work=web_versions.work, max_attempts=make_web_version.MAX_ATTEMPTS,
+                timeout=make_web_version.LONGEST + 600, memory_mb=WEB_VERSION_MEMORY_MB),
+        JobKind(name=change_times.KIND, queue=change_times.QUEUE, args=change_times.Args,
+                work=times.work, max_attempts=change_times.MAX_ATTEMPTS, timeout=change_times.LONGEST),
+        JobKind(name=retry_problems.KIND, queue=retry_problems.QUEUE, args=retry_problems.Args,
+                work=retries.work, max_attempts=3, timeout=3600),
         JobKind(name=settle_trash.KIND, queue=settle_trash.QUEUE, args=settle_trash.Args,
                 work=trash.work, max_attempts=10, timeout=600),
         JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args,
@@ -46,7 +74,7 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer) -> tuple
 def queue_slots(config: Config, processors: int) -> Mapping[str, int]:
     """How many jobs of each queue run at once. A job waits for disks, exiftool and decoders, hence more than cores."""
     chosen = config.queue.process_asset_slots or max(5, processors + 2)
-    return {process_asset.QUEUE: chosen, settle_trash.QUEUE: 2}
+    return {process_asset.QUEUE: chosen, settle_trash.QUEUE: 2, make_web_version.QUEUE: config.video.jobs}
 
 
 def periodic_jobs(config: Config, library: Library) -> tuple[PeriodicJob, ...]:
@@ -54,6 +82,7 @@ def periodic_jobs(config: Config, library: Library) -> tuple[PeriodicJob, ...]:
     orphans = timedelta(hours=config.ingest.orphan_hours)
     specs: Mapping[str, Callable[[], Sequence[JobSpec]]] = {
         "sweep_staging": lambda: sweep_staging.specs(library, older_than=datetime.now(UTC) - orphans),
+        "retry_problems": lambda: [retry_problems.spec()],
     }
     return tuple(
         PeriodicJob(name=name, expression=expression, specs=specs[name])
@@ -68,3 +97,5 @@ async def show_given_up(tx: Tx, job: Job) -> None:
         await process_asset.show_given_up(tx, job)
     elif job.kind == render_asset.KIND:
         await render_asset.show_given_up(tx, job)
+    elif job.kind == make_web_version.KIND:
+        await make_web_version.show_given_up(tx, job)

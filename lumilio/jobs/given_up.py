@@ -5,6 +5,9 @@ from lumilio.model import Problem
 from lumilio.queue.policy import CANCELLED, JobState
 from lumilio.queue.store import Job, JobError
 
+GIVEN_UP_STEP = "process"
+"""The step that failed when a file's first processing was given up as a whole."""
+
 
 def why_given_up(job: Job, step: str) -> Problem:
     """The last error of a job that ended without success, for the owner of its file."""

@@ -1,8 +1,8 @@
 """What the flows work on: the database and the repositories of one installation."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import PurePosixPath
 
@@ -17,7 +17,7 @@ from lumilio.errors import (
     RepositoryOffline,
     StorageError,
 )
-from lumilio.model import ContentHash, RepoPath, RepositoryId, UserId
+from lumilio.model import ContentHash, Problem, RepoPath, RepositoryId, UserId
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.hashing import is_file_of
 from lumilio.storage.repository import INBOX, Repository
@@ -38,11 +38,17 @@ class OwnedRepository:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
-    """``wake_queue`` tells the queue, after a commit, that jobs were inserted."""
+    """``wake_queue`` tells the queue, after a commit, that jobs were inserted. ``tool_versions`` are those of the
+    programs that files are read with, by name."""
 
     db: Database
     repositories: dict[RepositoryId, OwnedRepository]
     wake_queue: Callable[[str], None]
+    tool_versions: Mapping[str, str] = field(default_factory=dict)
+
+    def with_version(self, problem: Problem) -> Problem:
+        """A problem with the version of the tool that failed: another one may succeed."""
+        return replace(problem, tool_version=self.tool_versions.get(problem.tool or ""))
 
     def repository(self, repository_id: RepositoryId) -> Repository:
         """An open repository. Raises RepositoryOffline."""

@@ -4,18 +4,16 @@ Each step may be repeated after a crash: the staged file stays until the asset's
 earlier attempt linked is recognised.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel
 
 from lumilio import metrics
-from lumilio.catalog import assets, locations
+from lumilio.catalog import assets, locations, problems
 from lumilio.catalog.assets import KnownAsset, NewAsset
 from lumilio.catalog.locations import Location
 from lumilio.db import Tx
@@ -23,28 +21,21 @@ from lumilio.errors import (
     DatabaseUnavailable,
     JobDiscarded,
     JobSnoozed,
-    MediaDamaged,
-    MediaError,
+    MediaUnsupported,
     StagedFileMissing,
     ToolError,
     ToolMissing,
 )
 from lumilio.jobs import render_asset, settle_trash
-from lumilio.jobs.given_up import why_given_up
+from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
-from lumilio.jobs.render_asset import Renderer, render
+from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, FileReading, look, read_file
+from lumilio.jobs.render_asset import TOOL_MISSING_DELAY, Renderer, render
 from lumilio.log import bind_context, get_log
-from lumilio.media.detect import HEAD_BYTES, refine, sniff
-from lumilio.media.facts import facts_from_exif
-from lumilio.media.formats import guess_by_name
 from lumilio.model import (
     AssetId,
-    CaptureTime,
-    CaptureTimeSource,
     ContentHash,
     DuplicateNames,
-    Facts,
-    MediaType,
     Problem,
     ProcessingState,
     RepositoryId,
@@ -61,16 +52,12 @@ from lumilio.storage.repository import Repository
 from lumilio.storage.strategies import STRATEGIES
 from lumilio.tools.exiftool import ExifTool
 
-GIVEN_UP_STEP = "process"
-FACTS_STEP = "facts"
-DETECT_STEP = "detect"
 KIND = "process_asset"
 QUEUE = "process_asset"
 MAX_ATTEMPTS = 10
 """Some four hours of a failing disk or database, or ten crashes in a row: none of that is the file's fault."""
 TOOL_ATTEMPTS = 3
 """After so many attempts a tool that fails on the file is believed, and the failure shown as a problem."""
-TOOL_MISSING_DELAY = timedelta(minutes=5)
 
 
 class Args(BaseModel):
@@ -158,14 +145,14 @@ class ProcessAsset:
         await staging.discard_upload(repository, UploadId(args.upload_id))
         if stored is not None and stored.state is ProcessingState.PROBLEM:  # given up before; somebody retries
             async with self.library.db.session() as session:
-                await assets.clear_problem(session, asset_id, GIVEN_UP_STEP)
+                await problems.clear(session, asset_id, GIVEN_UP_STEP)
         elif stored is not None and stored.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
         later = render_asset.later(asset_id, UserId(args.owner_id)) if _is_last_for_tools(job) else None
         rendered = await render(self.library, self.renderer, asset_id, give_up=later)
         if stored is not None:  # an earlier attempt stored it, and may have met a problem
             async with self.library.db.session() as session:
-                problem = next(iter(await assets.problems_of(session, asset_id)), None)
+                problem = next(iter(await problems.of_asset(session, asset_id)), None)
         shown = rendered.problem or problem
         return Outcome(
             asset_id=asset_id,
@@ -188,17 +175,17 @@ class ProcessAsset:
     async def _store(
         self, job: JobContext, args: Args, repository: Repository, lost: Sequence[Location]
     ) -> tuple[AssetId, Problem | None]:
-        facts, media_type, captured, problem = await self._read_facts(job, args, repository)
+        reading = await self._read_facts(job, args, repository)
+        captured = reading.facts.capture_time
         content_hash = ContentHash(args.content_hash)
         asset = NewAsset(
             owner_id=UserId(args.owner_id),
             content_hash=content_hash,
             file_name=args.file_name,
             size=args.size,
-            media_type=media_type,
+            media_type=reading.media_type,
             state=ProcessingState.STORED,
-            captured=captured,
-            facts=facts,
+            facts=reading.facts,
         )
         policy = repository.config.duplicate_names
         wanted = STRATEGIES[repository.config.strategy](
@@ -216,7 +203,7 @@ class ProcessAsset:
                 size=args.size,
                 modified_ns=_nanoseconds(args.modified) if args.modified else None,
             )
-            return await self._record(asset, repository, committed, lost, problem), problem
+            return await self._record(asset, repository, committed, lost, reading.problem), reading.problem
 
     async def _record(
         self,
@@ -243,57 +230,45 @@ class ProcessAsset:
                     raise DatabaseUnavailable("an asset with these bytes went away in the meantime; try again")
                 asset_id = known.id
                 for step in (GIVEN_UP_STEP, FACTS_STEP, DETECT_STEP):
-                    await assets.clear_problem(tx, asset_id, step)
+                    await problems.clear(tx, asset_id, step)
                 if known.trashed:  # what repairs an asset in the trash belongs there too
                     await store.enqueue(tx, settle_trash.spec(asset_id, asset.owner_id))
             else:
                 metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
             await locations.add_location(tx, asset_id, repository.id, committed)
             if problem is not None:
-                await assets.record_problem(tx, asset_id, problem)
+                await problems.record(tx, asset_id, self.library.with_version(problem))
         get_log().debug("asset.committed", asset_id=asset_id, path=committed.path)
         return asset_id
 
-    async def _read_facts(
-        self, job: JobContext, args: Args, repository: Repository
-    ) -> tuple[Facts, MediaType, CaptureTime, Problem | None]:
-        """Facts, type and time by content. A file that exiftool cannot read is kept without facts, with a problem."""
+    async def _read_facts(self, job: JobContext, args: Args, repository: Repository) -> FileReading:
+        """What the staged file is and says. A file that exiftool cannot read is kept without facts, with a problem."""
         staged = staging.staged_path(repository, UploadId(args.upload_id))
         try:
-            head, size, received = await run_blocking(_read_head, staged)
+            opening = await look(staged)
         except FileNotFoundError as exc:
             await run_blocking(repository.check_online)
             raise StagedFileMissing("the staged file is gone; upload it again") from exc
-        if size != args.size:
-            reason = f"the staged file has {size} bytes instead of {args.size}"
+        if opening.size != args.size:
+            reason = f"the staged file has {opening.size} bytes instead of {args.size}"
             await quarantine.quarantine(repository, UploadId(args.upload_id), reason)
             raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed; upload it again")
-        exif: dict[str, object] = {}
-        problem: Problem | None = None
+        modified = args.modified or opening.modified
+        last = _is_last_for_tools(job) and await run_blocking(staged.exists)
         try:
-            exif = await self.exiftool.read(staged, name_hint=args.file_name)
+            return await read_file(
+                self.exiftool, staged, opening, name=args.file_name, modified=modified, last_try=last
+            )
         except ToolMissing as exc:
             raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
-        except (ToolError, MediaError) as exc:
+        except MediaUnsupported as exc:
+            await quarantine.quarantine(repository, UploadId(args.upload_id), str(exc))
+            raise JobDiscarded(f"{exc}; it lies in .lumilio/staging/failed") from exc
+        except (ToolError, FileNotFoundError) as exc:
             if not await run_blocking(staged.exists):
                 await run_blocking(repository.check_online)
                 raise StagedFileMissing("the staged file went away while it was read; upload it again") from exc
-            if exc.retryable and not _is_last_for_tools(job):
-                raise
-            problem = Problem(code=exc.code, step=FACTS_STEP, reason=str(exc))
-        file_type = exif.get("File:FileType")
-        found = refine(sniff(head), str(file_type) if file_type else None, args.file_name)
-        media_type = found or guess_by_name(args.file_name)
-        if media_type is None:
-            reason = f"{args.file_name!r} is neither photo, video nor audio"
-            await quarantine.quarantine(repository, UploadId(args.upload_id), reason)
-            raise JobDiscarded(f"{reason}; it lies in .lumilio/staging/failed")
-        if found is None:
-            reason = f"the content is not that of a {media_type.format} file" if args.size else "the file is empty"
-            problem = Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason)
-        modified = args.modified or received
-        facts = facts_from_exif(exif, media_type, name=args.file_name, modified=modified)
-        return facts, media_type, facts.capture_time or _as_capture_time(modified), problem
+            raise
 
 
 def _is_last_for_tools(job: JobContext) -> bool:
@@ -302,21 +277,9 @@ def _is_last_for_tools(job: JobContext) -> bool:
     return job.attempt - earlier >= TOOL_ATTEMPTS
 
 
-def _as_capture_time(modified: datetime) -> CaptureTime:
-    local = modified.astimezone(UTC).replace(tzinfo=None)
-    return CaptureTime(local=local, utc_offset=timedelta(0), source=CaptureTimeSource.MODIFIED)
-
-
 def _nanoseconds(moment: datetime) -> int:
     """Since 1970; in integers, since a float of this size has lost what is under a microsecond and more."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-
-def _read_head(path: Path) -> tuple[bytes, int, datetime]:
-    """The first bytes, the size, and when it was received: a time that every attempt finds again."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        return file.read(HEAD_BYTES), status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
@@ -329,4 +292,4 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     if known is None or known.state is not ProcessingState.STORED:
         return
     await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
-    await assets.record_problem(tx, known.id, why_given_up(job, GIVEN_UP_STEP))
+    await problems.record(tx, known.id, why_given_up(job, GIVEN_UP_STEP))

@@ -2,20 +2,24 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from lumilio import metrics
-from lumilio.catalog import assets, locations, thumbnails
+from lumilio.catalog import assets, facts, locations, problems, thumbnails
 from lumilio.catalog.assets import RenderingInput
 from lumilio.db import Tx
-from lumilio.errors import JobDiscarded, MediaError, ToolError
-from lumilio.jobs.given_up import why_given_up
+from lumilio.errors import JobDiscarded, JobSnoozed, MediaError, MediaUnsupported, ToolError, ToolMissing
+from lumilio.jobs import join_companions, make_web_version
+from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
+from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, look, read_file
 from lumilio.log import get_log
-from lumilio.media import processor_for
-from lumilio.model import AssetId, Problem, ProcessingState, Rendition, UserId
+from lumilio.media import TOOLS, processor_for
+from lumilio.media.motion_film import probe_motion
+from lumilio.model import AssetId, Playback, Problem, ProcessingState, Rendition, UserId
 from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import Priority
@@ -24,18 +28,21 @@ from lumilio.storage import derivatives
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.repository import Repository
 from lumilio.tools.decoders import DecoderPool
+from lumilio.tools.exiftool import ExifTool
 
 KIND = "render_asset"
 QUEUE = "process_asset"
 STEP = "render"
 LATER = timedelta(hours=1)
 """An outage that took three attempts in half a minute is over by then, or somebody knows of it."""
+TOOL_MISSING_DELAY = timedelta(minutes=5)
 
 
 class Args(BaseModel):
-    """The asset to render."""
+    """The asset to render; ``facts``: read what it is and says again before."""
 
     asset_id: UUID
+    facts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +61,11 @@ class Renderer:
     timeout: float
 
 
-def spec(asset_id: AssetId, owner_id: UserId) -> JobSpec:
-    """A job that makes the derivatives anew, once however often it is asked for."""
-    args = Args(asset_id=asset_id)
-    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=str(asset_id), max_attempts=3, owner_id=owner_id)
+def spec(asset_id: AssetId, owner_id: UserId, *, facts: bool = False) -> JobSpec:
+    """A job that makes the derivatives anew, once however often it is asked for; with ``facts`` reads them first."""
+    args = Args(asset_id=asset_id, facts=facts)
+    key = f"{asset_id}:facts" if facts else str(asset_id)
+    return JobSpec(kind=KIND, queue=QUEUE, args=args, key=key, max_attempts=3, owner_id=owner_id)
 
 
 def later(asset_id: AssetId, owner_id: UserId) -> JobSpec:
@@ -71,12 +79,47 @@ class RenderAsset:
     """The job kind with what it uses."""
 
     library: Library
+    exiftool: ExifTool
     renderer: Renderer
 
-    async def work(self, _job: JobContext, args: Args) -> None:
+    async def work(self, job: JobContext, args: Args) -> None:
         """Render one asset. A tool that fails to the last discards the job, so that it can be retried."""
         async with waiting_for_disk(self.library):
+            if args.facts:
+                await self._read_again(job, AssetId(args.asset_id))
             await render(self.library, self.renderer, AssetId(args.asset_id))
+
+    async def _read_again(self, job: JobContext, asset_id: AssetId) -> None:
+        """Detect and read the facts as at the first time; the file stays where its first capture time put it."""
+        asset, repository, place = await _original(self.library, asset_id)
+        path = await run_blocking(repository.resolve, place.current_path)
+        async with self.library.db.session() as session:
+            known = await facts.get_for_facts(session, asset_id)
+        if known is None:
+            raise JobDiscarded("the asset does not exist any more")
+        try:
+            reading = await read_file(
+                self.exiftool,
+                path,
+                await look(path),
+                name=asset.file_name,
+                modified=known.modified,
+                last_try=job.last_attempt,
+                sidecars=known.sidecars,
+            )
+        except ToolMissing as exc:
+            raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
+        except MediaUnsupported:
+            return
+        async with self.library.db.transaction() as tx:
+            await facts.set_media_type(tx, asset_id, reading.media_type)
+            if reading.problem is None or reading.problem.step != FACTS_STEP:
+                await facts.update_facts(tx, known, reading.facts)
+            for step in (FACTS_STEP, DETECT_STEP):
+                if reading.problem is None or reading.problem.step != step:
+                    await problems.clear(tx, asset_id, step)
+            if reading.problem is not None:
+                await problems.record(tx, asset_id, self.library.with_version(reading.problem))
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
@@ -84,47 +127,69 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     asset_id = AssetId(Args.model_validate(job.args).asset_id)
     if await assets.get_for_rendering(tx, asset_id) is not None:
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
-        await assets.record_problem(tx, asset_id, why_given_up(job, STEP))
+        await problems.record(tx, asset_id, why_given_up(job, STEP))
 
 
 async def render(
     library: Library, renderer: Renderer, asset_id: AssetId, *, give_up: JobSpec | None = None
 ) -> Rendered:
-    """Decode in a child, write thumbnails, record them.
+    """Decode in a child, write thumbnails, record them, join what is of the same shot, and order a web version.
 
     A decoder that fails raises ToolError; with ``give_up`` it becomes a problem instead, and that job tries later.
     Raises RepositoryOffline, OriginalMissing, DiskFull.
     """
-    async with library.db.session() as session:
-        asset = await assets.get_for_rendering(session, asset_id)
-        places = await locations.locations_of(session, asset_id)
-    if asset is None:
-        raise JobDiscarded("the asset does not exist any more")
+    asset, repository, place = await _original(library, asset_id)
+    await join_companions.join_committed(library, asset_id)
     processor = processor_for(asset.media_type)
     if processor is None:
         async with library.db.session() as session:
             await assets.set_state(session, asset_id, ProcessingState.UNSUPPORTED)
         return Rendered(state=ProcessingState.UNSUPPORTED)
-    place = await library.present_location(tuple(places), asset.size)
-    repository = library.repository(place.repository_id)
     path = await run_blocking(repository.resolve, place.current_path)
     try:
         rendition = await renderer.decoders.run(processor, path, timeout=renderer.timeout)
+        rendition = await _with_motion(renderer, path, asset, rendition)
     except (MediaError, ToolError) as exc:
         if exc.retryable and give_up is None:
             raise
-        problem = Problem(code=exc.code, step=STEP, reason=str(exc))
+        problem = Problem(code=exc.code, step=STEP, reason=str(exc), tool=TOOLS[processor])
         return await _fail(library, asset_id, problem, give_up if exc.retryable else None)
     await _keep(library, repository, asset, rendition)
     return Rendered(state=ProcessingState.READY)
 
 
+async def _with_motion(renderer: Renderer, path: Path, asset: RenderingInput, rendition: Rendition) -> Rendition:
+    """A photo with the streams of the film that it carries; a film that cannot be read takes nothing from the photo."""
+    if asset.motion is None:
+        return rendition
+    try:
+        streams = await renderer.decoders.run(probe_motion, path, asset.motion, timeout=renderer.timeout)
+    except MediaError as exc:
+        get_log().info("asset.motion_unreadable", asset_id=asset.id, reason=exc)
+        return rendition
+    return replace(rendition, streams=streams)
+
+
+async def _original(library: Library, asset_id: AssetId) -> tuple[RenderingInput, Repository, locations.Location]:
+    """The asset and where its bytes are. Raises JobDiscarded, RepositoryOffline and OriginalMissing."""
+    async with library.db.session() as session:
+        asset = await assets.get_for_rendering(session, asset_id)
+        places = await locations.locations_of(session, asset_id)
+    if asset is None:
+        raise JobDiscarded("the asset does not exist any more")
+    place = await library.present_location(tuple(places), asset.size)
+    return asset, library.repository(place.repository_id), place
+
+
 async def _keep(library: Library, repository: Repository, asset: RenderingInput, rendition: Rendition) -> None:
     await derivatives.write_thumbnails(repository, asset.content_hash, rendition.thumbnails)
+    needs_web_version = rendition.streams is not None and rendition.streams.playback is not Playback.DIRECT
     async with library.db.transaction() as tx:
         await thumbnails.put_thumbnails(tx, asset.id, repository.id, rendition.thumbnails)
-        await assets.set_state(tx, asset.id, ProcessingState.READY, width=rendition.width, height=rendition.height)
-        await assets.clear_problem(tx, asset.id, STEP)
+        await facts.set_rendition(tx, asset.id, rendition)
+        await problems.clear(tx, asset.id, STEP, GIVEN_UP_STEP)
+        if needs_web_version:
+            await store.enqueue(tx, make_web_version.spec(asset.id, asset.owner_id))
 
 
 async def _fail(library: Library, asset_id: AssetId, problem: Problem, again: JobSpec | None) -> Rendered:
@@ -132,7 +197,7 @@ async def _fail(library: Library, asset_id: AssetId, problem: Problem, again: Jo
         if again is not None:
             await store.enqueue(tx, again)
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
-        await assets.record_problem(tx, asset_id, problem)
+        await problems.record(tx, asset_id, library.with_version(problem))
     metrics.PROBLEMS.labels(problem.code).inc()
     get_log().warning("asset.not_rendered", asset_id=asset_id, code=problem.code, reason=problem.reason)
     return Rendered(state=ProcessingState.PROBLEM, problem=problem)

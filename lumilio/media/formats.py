@@ -63,6 +63,14 @@ _TABLE: tuple[tuple[MediaKind, str, str, str], ...] = (
 FORMATS: dict[str, MediaType] = {name: MediaType(kind=kind, format=name, mime=mime) for kind, name, mime, _ in _TABLE}
 """Every format by its short name."""
 
+RAW_FORMATS = frozenset(
+    {
+        *("cr2", "cr3", "crw", "nef", "nrw", "arw", "sr2", "dng", "orf", "rw2", "rwl", "pef", "raf", "mrw", "srw"),
+        *("x3f", "kdc", "dcr", "erf", "3fr", "iiq"),
+    }
+)
+"""What sensors saw, before a picture is developed from it."""
+
 _BY_EXTENSION = {
     f".{extension}": FORMATS[name] for _, name, _, extensions in _TABLE for extension in extensions.split()
 }

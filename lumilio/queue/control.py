@@ -1,6 +1,6 @@
 """What people do to jobs and queues, and what they see: list, cancel, retry, pause, resume, depths."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from lumilio.db import Tx
 from lumilio.model import JobId
 from lumilio.queue.given_up import GivenUpHook, call_given_up_hook
-from lumilio.queue.policy import JobState
+from lumilio.queue.policy import JobState, Priority
 from lumilio.queue.store import Job, get_jobs, job_from_row
 
 BATCH = 1000
@@ -102,6 +102,16 @@ async def retry(tx: Tx, wanted: JobFilter, *, attempts_of: Mapping[str, int], li
         superseded=[JobId(row["id"]) for row in rows if not row["revived"]],
         queues=frozenset(row["queue"] for row in rows if row["revived"]),
     )
+
+
+async def hurry(tx: Tx, kind: str, key: str, priority: Priority) -> bool:
+    """Let a job that waits wait less: somebody asks for it now. False when none waits with a lower priority."""
+    return await tx.execute("job_control.hurry", kind, key, priority) == 1
+
+
+async def hasten(tx: Tx, job_ids: Sequence[JobId]) -> Collection[JobId]:
+    """Make those of the jobs due that wait for a later moment: somebody wants them now. Which those were."""
+    return {JobId(row["id"]) for row in await tx.rows("job_control.hasten", job_ids)}
 
 
 async def pause(tx: Tx, queue: str) -> bool:

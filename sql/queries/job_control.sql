@@ -213,3 +213,12 @@ WHERE datname = current_database()
     AND backend_type = 'client backend'
     AND pid <> pg_backend_pid()
     AND (backend_xid IS NOT NULL OR xact_start > now() - interval '5 seconds');
+
+-- name: hurry
+UPDATE jobs SET priority = $3 WHERE kind = $1 AND key = $2 AND state <> 'running' AND priority > $3;
+
+-- name: hasten
+UPDATE jobs
+SET state = 'available', run_at = now(), priority = least(priority, 1)
+WHERE id = ANY ($1::bigint[]) AND state IN ('scheduled', 'retryable')
+RETURNING id;

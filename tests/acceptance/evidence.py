@@ -140,15 +140,21 @@ async def send(daemon: RunningDaemon, files: Files, acknowledged: dict[str, byte
 
 
 async def all_assets(client: aiohttp.ClientSession) -> list[dict[str, Any]]:
-    """Every asset, whole."""
+    """Every asset, whole: those that are listed, and their companions."""
     found: list[dict[str, Any]] = []
+
+    async def add(asset_id: str) -> None:
+        async with client.get(f"/api/v1/assets/{asset_id}") as response:
+            found.append(await response.json())
+
     query = {"limit": "500"}
     while True:
         async with client.get("/api/v1/assets", params=query) as response:
             page = await response.json()
         for item in page["items"]:
-            async with client.get(f"/api/v1/assets/{item['id']}") as response:
-                found.append(await response.json())
+            await add(item["id"])
+            for companion in found[-1]["companions"]:
+                await add(companion["id"])
         if page["next_cursor"] is None:
             return found
         query["cursor"] = page["next_cursor"]
@@ -232,7 +238,7 @@ def decoding_held_up(daemon: RunningDaemon) -> Iterator[None]:
 
 
 def exiftools(daemon: RunningDaemon) -> list[psutil.Process]:
-    """The running exiftool, if there is one."""
+    """The running ones."""
     return [process for process in psutil.Process(daemon.process.pid).children() if process.name() == "exiftool"]
 
 

@@ -58,7 +58,7 @@ async def _operations(daemon: RunningDaemon) -> list[tuple[str, str, dict[str, A
 
 
 def _filled(path: str, has: Belongings) -> str:
-    return path.format(asset_id=has.asset_id, task_id=has.task_id, job_id=has.task_id, name="start.js")
+    return path.format(asset_id=has.asset_id, task_id=has.task_id, job_id=has.task_id, name="start.js", kind="xmp")
 
 
 async def _status(client: aiohttp.ClientSession, method: str, path: str, **more: Any) -> tuple[int, str]:
@@ -161,7 +161,6 @@ async def _insert_asset(daemon: RunningDaemon, owner_id: UserId) -> AssetId:
         size=5,
         media_type=JPEG,
         state=ProcessingState.READY,
-        captured=captured,
         facts=Facts(media_type=JPEG, capture_time=captured, exif={}),
     )
     async with database_of(daemon) as database, database.session() as session:

@@ -65,7 +65,6 @@ async def _insert(daemon: RunningDaemon, owner: UserId, captured: list[datetime]
                 size=number,
                 media_type=media_type,
                 state=ProcessingState.READY,
-                captured=time,
                 facts=Facts(media_type=media_type, capture_time=time, exif={}),
             )
             added.append(str(await assets.add_asset(session, asset)))

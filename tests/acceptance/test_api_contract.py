@@ -91,7 +91,7 @@ async def test_answers_fit_the_schemas_of_the_document(shared_daemon: RunningDae
         await finished(client, answer["task_id"])
         async with client.get("/api/v1/assets?limit=1") as response:
             (item,) = (await response.json())["items"]
-        fill = {"asset_id": item["id"], "task_id": "1", "job_id": answer["task_id"], "name": "start.js"}
+        fill = {"asset_id": item["id"], "task_id": "1", "job_id": answer["task_id"], "name": "start.js", "kind": "xmp"}
         for path, methods in document["paths"].items():
             if "get" not in methods:
                 continue

@@ -1,6 +1,7 @@
 """Hundreds of damaged and hostile files beside good ones: each costs itself at most, and says what is wrong with it."""
 
 import asyncio
+import io
 import json
 import os
 import random
@@ -15,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
 from lumilio.media.detect import MEDIA_EXTENSIONS
 from tests.acceptance.evidence import (
@@ -78,6 +80,13 @@ def _png_bomb(width: int, height: int) -> bytes:
     """Some hundred kilobytes that decode to hundreds of megabytes."""
     packer, row = zlib.compressobj(6), bytes(1 + 3 * width)
     return _png(width, height, b"".join(packer.compress(row) for _ in range(height)) + packer.flush())
+
+
+def _gif_bomb(side: int) -> bytes:
+    """Of one colour: some hundred kilobytes for hundreds of millions of pixels."""
+    buffer = io.BytesIO()
+    Image.new("P", (side, side)).save(buffer, "GIF")
+    return buffer.getvalue()
 
 
 def _truncated(noise: random.Random, data: bytes) -> bytes:
@@ -244,7 +253,7 @@ async def _assert_unharmed(daemon: RunningDaemon) -> None:
     assert daemon.process.poll() is None
     zombies = [child for child in descendants(daemon) if child.status() == psutil.STATUS_ZOMBIE]
     assert zombies == []
-    assert len(exiftools(daemon)) == 1
+    assert 1 <= len(exiftools(daemon)) <= 2
     assert not Path("pwned").exists()
     assert_tidy(daemon)
 
@@ -254,8 +263,8 @@ async def test_a_picture_that_needs_more_memory_than_allowed_is_a_problem_at_the
 ) -> None:
     """The header alone tells of the larger one. The other is within what is decoded by default, but not here."""
     async with tough_daemon.session() as client:
-        for name, side in (("larger.png", 11500), ("large.png", 9000)):
-            data = _png_bomb(side, side)
+        for name, side in (("larger.gif", 27000), ("large.gif", 17000)):
+            data = _gif_bomb(side)
             status, answer = await upload(client, name, data)
             assert status == 202
             task = await finished(client, answer["task_id"])

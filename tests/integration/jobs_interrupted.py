@@ -19,7 +19,7 @@ from uuid import UUID
 from lumilio.db import Database, DatabaseAddress, Tx, open_database
 from lumilio.jobs.library import Library, OwnedRepository
 from lumilio.jobs.process_asset import MAX_ATTEMPTS, Args, ProcessAsset
-from lumilio.jobs.render_asset import Renderer
+from lumilio.jobs.render_asset import RenderAsset, Renderer
 from lumilio.log import configure_logging
 from lumilio.model import JobId, UserId
 from lumilio.queue.kinds import JobContext
@@ -124,6 +124,12 @@ class Workshop:
         """One repository, the owner's default."""
         owned = OwnedRepository(repository=self.repository, owner_id=self.owner_id, is_default=True)
         return Library(db=db or self.db, repositories={self.repository.id: owned}, wake_queue=lambda _queue: None)
+
+    def rendering(self) -> RenderAsset:
+        """The job kind that makes derivatives anew."""
+        return RenderAsset(
+            library=self.library(), exiftool=self._exiftool, renderer=Renderer(decoders=self._decoders, timeout=60)
+        )
 
     def job(self, steps: Steps) -> ProcessAsset:
         """The job kind, with steps to be stopped at."""

@@ -2,12 +2,13 @@
 
 import asyncio
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from lumilio.catalog import assets, locations, repositories, thumbnails, uploads, users
+from lumilio.catalog import assets, facts, locations, problems, repositories, thumbnails, uploads, users
 from lumilio.catalog.assets import NewAsset
 from lumilio.catalog.repositories import RepositoryRow
 from lumilio.db import Database, Tx
@@ -16,21 +17,31 @@ from lumilio.model import (
     AssetId,
     CaptureTime,
     CaptureTimeSource,
+    Confidence,
     ContentHash,
     Facts,
     LocationState,
     MediaKind,
     MediaType,
+    MotionVideo,
+    Music,
+    OffsetSource,
+    PersonRegion,
     Place,
     PlacedFile,
+    Playback,
     Problem,
     ProcessingState,
+    RenderSource,
+    Rendition,
     RepoPath,
     RepositoryId,
     Role,
+    Streams,
     Thumbnail,
     UploadId,
     UserId,
+    Whereabouts,
 )
 
 JPEG = MediaType(kind=MediaKind.PHOTO, format="jpeg", mime="image/jpeg")
@@ -48,8 +59,23 @@ FACTS = Facts(
     exposure_time=0.004,
     focal_length=50.0,
     duration=None,
-    capture_time=CaptureTime(local=LOCAL, utc_offset=timedelta(hours=-3.5), source=CaptureTimeSource.EXIF),
+    capture_time=CaptureTime(
+        local=LOCAL,
+        utc_offset=timedelta(hours=-3.5),
+        source=CaptureTimeSource.EXIF,
+        offset_source=OffsetSource.STATED,
+        confidence=Confidence.HIGH,
+        zone="America/St_Johns",
+    ),
     place=Place(latitude=-33.4, longitude=151.25, altitude=-12.5),
+    whereabouts=Whereabouts(country_code="AU", country="Australia", region=None, city="Narara"),
+    title="A title",
+    description="Zwei\nZeilen",
+    rating=-1,
+    keywords=("Sommer", "Garten", "garten"),
+    people=(PersonRegion(name="Ada", x=0.5, y=0.25, width=0.1, height=0.2),),
+    content_identifier="8C0B-1",
+    motion=MotionVideo(offset=2**33, bytes=2**32),
     exif={"EXIF:Make": "NIKON", "list": [1, "two", None]},
 )
 
@@ -59,7 +85,6 @@ async def _user(tx: Tx, name: str = "somebody") -> UserId:
 
 
 def _asset(owner_id: UserId, content_hash: ContentHash | None = None) -> NewAsset:
-    assert FACTS.capture_time is not None
     return NewAsset(
         owner_id=owner_id,
         content_hash=content_hash or ContentHash(uuid.uuid4().hex * 2),
@@ -67,7 +92,6 @@ def _asset(owner_id: UserId, content_hash: ContentHash | None = None) -> NewAsse
         size=(1 << 40) + 1,
         media_type=JPEG,
         state=ProcessingState.STORED,
-        captured=FACTS.capture_time,
         facts=FACTS,
     )
 
@@ -97,10 +121,70 @@ async def test_an_asset_comes_back_as_it_went_in(tx: Tx) -> None:
     asset_id = await _added(tx, new)
     found = await assets.get_asset(tx, asset_id, owner_id)
     assert found is not None
-    assert (found.facts, found.captured) == (FACTS, FACTS.capture_time)
+    assert found.facts == replace(FACTS, keywords=())
+    assert [(tag["name"], tag["source"]) for tag in found.tags] == [("Garten", "file"), ("Sommer", "file")]
     assert (found.file_name, found.size, found.content_hash) == (new.file_name, new.size, new.content_hash)
-    assert found.captured.utc() == datetime(2024, 5, 1, 15, 30, 0, 123456, tzinfo=UTC)
-    assert (found.thumbnails, found.albums, found.tags, found.problems) == ([], [], [], [])
+    assert found.facts.capture_time.utc() == datetime(2024, 5, 1, 15, 30, 0, 123456, tzinfo=UTC)
+    assert (found.thumbnails, found.albums, found.problems, found.companions, found.sidecars) == ([], [], [], [], [])
+
+
+async def test_facts_read_anew_replace_the_old_ones_but_not_what_was_measured_or_set_by_a_person(tx: Tx) -> None:
+    owner_id = await _user(tx)
+    asset_id = await _added(tx, _asset(owner_id))
+    source = await facts.get_for_facts(tx, asset_id)
+    assert source is not None
+    shifted = replace(FACTS.capture_time, local=LOCAL + timedelta(hours=1), source=CaptureTimeSource.USER)
+    await facts.update_facts(tx, source, replace(FACTS, capture_time=shifted))
+    plain = CaptureTime(local=LOCAL, utc_offset=None, source=CaptureTimeSource.FILE_NAME)
+    anew = Facts(media_type=JPEG, width=1, height=1, keywords=("Garten", "Herbst"), capture_time=plain, exif={"a": 1})
+
+    await facts.update_facts(tx, source, anew)
+
+    found = await assets.get_asset(tx, asset_id, owner_id)
+    assert found is not None
+    assert (found.width, found.facts.make, found.facts.place, found.facts.exif) == (4000, None, None, {"a": 1})
+    assert replace(found.facts.capture_time, zone=None) == replace(shifted, zone=None)
+    assert [tag["name"] for tag in found.tags] == ["Garten", "Herbst"]
+    await facts.update_facts(tx, source, anew, discard_edits=True)
+    found = await assets.get_asset(tx, asset_id, owner_id)
+    assert found is not None
+    assert found.facts.capture_time == plain
+
+
+async def test_a_tag_that_a_person_gave_survives_that_the_file_loses_it(tx: Tx) -> None:
+    owner_id = await _user(tx)
+    asset_id = await _added(tx, _asset(owner_id))
+    source = await facts.get_for_facts(tx, asset_id)
+    assert source is not None
+    await tx.script("UPDATE asset_tags SET source = 'user'", what="tag by hand")
+    await facts.update_facts(tx, source, replace(FACTS, keywords=()))
+    found = await assets.get_asset(tx, asset_id, owner_id)
+    assert found is not None
+    assert {tag["source"] for tag in found.tags} == {"user"}
+    assert len(found.tags) == 2
+
+
+@pytest.mark.parametrize("perceptual_hash", [None, 0, 1, 2**63 - 1, 2**63, 2**64 - 1])
+async def test_what_a_processor_made_comes_back_as_it_went_in(tx: Tx, perceptual_hash: int | None) -> None:
+    owner_id = await _user(tx)
+    asset_id = await _added(tx, _asset(owner_id))
+    streams = Streams(
+        container="mov", duration=2.5, video_codec="hevc", frame_rate=29.97, bit_rate=2**33, rotation=90, hdr=True,
+        sample_rate=48000, channels=2, audio_codec="aac", playback=Playback.TRANSCODE,
+    )  # fmt: skip
+    rendition = Rendition(
+        width=30, height=40, thumbnails=(), source=RenderSource.POSTER, perceptual_hash=perceptual_hash,
+        thumbhash=b"\0\1", streams=streams, music=Music(title="x", year=1999),
+    )  # fmt: skip
+
+    await facts.set_rendition(tx, asset_id, rendition)
+
+    found = await assets.get_asset(tx, asset_id, owner_id)
+    assert found is not None
+    assert (found.state, found.width, found.height) == (ProcessingState.READY, 30, 40)
+    assert (found.streams, found.music, found.facts.duration) == (streams, rendition.music, 2.5)
+    assert (found.perceptual_hash, found.thumbhash) == (perceptual_hash, b"\0\1")
+    assert found.render_source is RenderSource.POSTER
 
 
 async def test_the_same_bytes_are_one_asset_of_an_owner_and_another_of_somebody_else(tx: Tx) -> None:
@@ -136,11 +220,11 @@ async def test_trashing_is_for_the_owner_and_once(tx: Tx) -> None:
     asset_id = await _added(tx, _asset(owner_id))
     assert not await assets.set_trashed(tx, asset_id, stranger)
     assert not await assets.clear_trashed(tx, asset_id, owner_id)
-    assert await assets.set_trashed(tx, asset_id, owner_id)
+    assert await assets.set_trashed(tx, asset_id, owner_id) == [asset_id]
     assert not await assets.set_trashed(tx, asset_id, owner_id)
     assert await assets.is_trashed(tx, asset_id)
     assert not await assets.clear_trashed(tx, asset_id, stranger)
-    assert await assets.clear_trashed(tx, asset_id, owner_id)
+    assert await assets.clear_trashed(tx, asset_id, owner_id) == [asset_id]
     assert not await assets.is_trashed(tx, asset_id)
 
 
@@ -148,12 +232,12 @@ async def test_a_step_has_one_problem_and_none_once_it_succeeds(tx: Tx) -> None:
     owner_id = await _user(tx)
     asset_id = await _added(tx, _asset(owner_id))
     for reason in ("first", "second"):
-        await assets.record_problem(tx, asset_id, Problem(code="media.damaged", step="render", reason=reason))
-    await assets.record_problem(tx, asset_id, Problem(code="tool.error", step="facts", reason="other"))
+        await problems.record(tx, asset_id, Problem(code="media.damaged", step="render", reason=reason))
+    await problems.record(tx, asset_id, Problem(code="tool.error", step="facts", reason="other"))
     found = await assets.get_asset(tx, asset_id, owner_id)
     assert found is not None
     assert [(problem.step, problem.reason) for problem in found.problems] == [("facts", "other"), ("render", "second")]
-    await assets.clear_problem(tx, asset_id, "render")
+    await problems.clear(tx, asset_id, "render")
     found = await assets.get_asset(tx, asset_id, owner_id)
     assert found is not None
     assert [problem.step for problem in found.problems] == ["facts"]

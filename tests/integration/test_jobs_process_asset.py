@@ -13,14 +13,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from lumilio import jobs
-from lumilio.catalog import assets, locations, repositories, thumbnails, users
+from lumilio.catalog import assets, locations, problems, repositories, thumbnails, users
 from lumilio.catalog.repositories import RepositoryRow
 from lumilio.db import Database, DatabaseAddress
 from lumilio.errors import DecoderCrashed, JobDiscarded, JobSnoozed, StorageError
 from lumilio.jobs import render_asset, settle_trash
 from lumilio.jobs.accept_upload import accept_upload
 from lumilio.jobs.process_asset import MAX_ATTEMPTS, TOOL_ATTEMPTS, Args, show_given_up, spec
-from lumilio.jobs.render_asset import RenderAsset
 from lumilio.jobs.settle_trash import SettleTrash
 from lumilio.model import AssetId, ContentHash, ProcessingState, Role, UploadId
 from lumilio.queue import control, store
@@ -41,6 +40,8 @@ STEPS = (
     "inside the transaction",
     "transaction committed",
     "session begins",  # the staged file is gone
+    "session ended",
+    "session begins",  # nothing of the same shot is found
     "session ended",
     "a decoder is wanted",
     "a decoder is done",
@@ -257,9 +258,7 @@ async def test_a_decoder_that_dies_again_and_again_leaves_a_problem_and_the_file
         again = await store.live_job(session, render_asset.KIND, str(asset_id))
     assert again is not None
     assert (again.state, again.owner_id) == (JobState.SCHEDULED, workshop.owner_id)
-    await RenderAsset(library=workshop.library(), renderer=workshop.job(Steps()).renderer).work(
-        attempt(), render_asset.Args.model_validate(again.args)
-    )
+    await workshop.rendering().work(attempt(), render_asset.Args.model_validate(again.args))
     async with workshop.db.session() as session:
         healed = await assets.get_asset(session, AssetId(asset_id), workshop.owner_id)
     assert healed is not None
@@ -409,7 +408,7 @@ async def test_a_job_that_was_given_up_after_it_stored_its_file_renders_it_when_
         known = await assets.find_by_hash(tx, workshop.owner_id, ContentHash(upload.args.content_hash))
         assert known is not None
         assert known.state == "problem"
-        assert [problem.code for problem in await assets.problems_of(tx, known.id)] == ["queue.cancelled"]
+        assert [problem.code for problem in await problems.of_asset(tx, known.id)] == ["queue.cancelled"]
     await _process(workshop, upload, number=11)
     await _assert_whole(workshop, upload)
 
@@ -428,8 +427,7 @@ async def test_a_rendering_that_is_given_up_becomes_a_problem_until_a_retry_make
         assert row.state is ProcessingState.PROBLEM
         retried = await control.retry(tx, JobFilter(ids=(enqueued.job_id,)), attempts_of={})
         assert retried.revived
-    job = RenderAsset(library=workshop.library(), renderer=workshop.job(Steps()).renderer)
-    await job.work(attempt(), render_asset.Args(asset_id=asset_id))
+    await workshop.rendering().work(attempt(), render_asset.Args(asset_id=asset_id))
     await _assert_whole(workshop, upload)
 
 

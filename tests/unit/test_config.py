@@ -51,7 +51,7 @@ def test_every_fault_is_told_at_once_with_file_key_value_and_what_was_expected(t
             f"{file}: queue.poll_seconds: 'often': expected a valid number",
             f"{file}: log.level: 'loud': expected 'debug', 'info', 'warning' or 'error'",
             f"{file}: serverr: unknown key; known here: "
-            "auth, daemon, data, database, decoders, ingest, log, queue, schedule, server",
+            "auth, daemon, data, database, decoders, ingest, log, queue, schedule, server, video",
         ]
     )
 

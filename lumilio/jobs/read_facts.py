@@ -1,0 +1,90 @@
+"""What a file is and says: its first bytes, exiftool's word, and the problem if one of them fails."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lumilio.errors import MediaDamaged, MediaError, MediaUnsupported, ToolError
+from lumilio.media.detect import HEAD_BYTES, refine, sniff
+from lumilio.media.facts import facts_from_exif
+from lumilio.media.formats import guess_by_name
+from lumilio.media.motion import find_video
+from lumilio.model import Facts, MediaKind, MediaType, Problem, Sidecar
+from lumilio.storage.disk import run_blocking
+from lumilio.tools.exiftool import ExifTool
+
+FACTS_STEP = "facts"
+DETECT_STEP = "detect"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """The beginning of a file, its size in bytes, and when it was written last: aware."""
+
+    head: bytes
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReading:
+    """What was found out about a file without decoding it."""
+
+    facts: Facts
+    media_type: MediaType
+    problem: Problem | None
+
+
+async def look(path: Path) -> Opening:
+    """Read the first bytes. Raises FileNotFoundError and StorageError's kin as ``run_blocking`` does."""
+    return await run_blocking(_look, path)
+
+
+async def read_file(
+    exiftool: ExifTool,
+    path: Path,
+    opening: Opening,
+    *,
+    name: str,
+    modified: datetime,
+    last_try: bool,
+    sidecars: Sequence[Sidecar] = (),
+) -> FileReading:
+    """Facts, type and time by content.
+
+    A file that exiftool cannot read is without facts and has a problem, in the last try also when that may be
+    exiftool's own fault. Raises ToolError before that, ToolMissing whenever exiftool is not installed, and
+    MediaUnsupported for what is neither photo, video nor audio.
+    """
+    exif: dict[str, object] = {}
+    problem: Problem | None = None
+    try:
+        exif = await exiftool.read(path, name_hint=name)
+    except (ToolError, MediaError) as exc:
+        if exc.retryable and not last_try:
+            raise
+        problem = Problem(code=exc.code, step=FACTS_STEP, reason=str(exc), tool="exiftool")
+    file_type = exif.get("File:FileType")
+    found = refine(sniff(opening.head), str(file_type) if file_type else None, name)
+    media_type = found or guess_by_name(name)
+    if media_type is None:
+        raise MediaUnsupported(f"{name!r} is neither photo, video nor audio")
+    if found is None:
+        reason = f"the content is not that of a {media_type.format} file" if opening.size else "the file is empty"
+        problem = Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason, tool="exiftool")
+    facts = facts_from_exif(exif, media_type, name=name, modified=modified, sidecars=sidecars)
+    if media_type.kind is MediaKind.PHOTO:
+        facts = replace(facts, motion=await run_blocking(find_video, path, exif, opening.size))
+    return FileReading(facts=facts, media_type=media_type, problem=problem)
+
+
+def _look(path: Path) -> Opening:
+    with path.open("rb") as file:
+        status = os.fstat(file.fileno())
+        return Opening(
+            head=file.read(HEAD_BYTES),
+            size=status.st_size,
+            modified=datetime.fromtimestamp(status.st_mtime, UTC),
+        )
