@@ -44,7 +44,7 @@ format: .venv/.setup-dev
 
 .venv/.setup-peers: .venv/.setup-dev requirements-peers.txt
 	.venv/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes \
-		--no-build-isolation --requirement requirements-peers.txt
+		--no-deps --no-build-isolation --requirement requirements-peers.txt
 	touch $@
 
 bench: .venv/.setup-peers

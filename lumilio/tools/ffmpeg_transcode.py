@@ -24,6 +24,8 @@ from lumilio.tools.thumbnails import turned
 
 _FASTEST = 60
 """Pictures a second; of more, as in slow motion, some are left out."""
+_HELPERS = 3
+"""Threads that decode, and threads that convert: each one more of 4K in 10 bits costs 60 to 100 MiB."""
 _UNKNOWN_RATE = Fraction(30)
 _TURNS = {
     2: ("hflip",),
@@ -61,7 +63,7 @@ class EncodedVideo:
         threads: int,
         start: float,
     ) -> None:
-        self._output, self._video, self._threads = output, video, threads
+        self._output, self._video, self._helpers = output, video, min(threads, _HELPERS)
         self._size, self._turns, self._lies = size, _TURNS.get(orientation, ()), orientation >= 5
         rate = video.average_rate or video.guessed_rate or _UNKNOWN_RATE
         self._too_fast = rate > _FASTEST * Fraction(101, 100)
@@ -69,7 +71,7 @@ class EncodedVideo:
         with writing():
             self._stream = add_video(output, encoder, size=size, rate=self._rate, threads=threads)
         self._shift = Fraction(start)
-        video.codec_context.thread_count = threads
+        video.codec_context.thread_count = self._helpers
         video.codec_context.thread_type = "AUTO"
         self._filters: Filters | None = None
         self._shape: tuple[object, ...] = ()
@@ -128,7 +130,7 @@ class EncodedVideo:
     def _built(self, frame: VideoFrame) -> Filters:
         """The filters for pictures like this one."""
         graph = Graph()
-        graph.threads = self._threads
+        graph.threads = self._helpers
         source, sink = graph.add("buffer", _described(frame, self._video.time_base or CLOCK)), graph.add("buffersink")
         nodes = [source, *(graph.add(*step) for step in self._steps(frame)), sink]
         link(nodes)
