@@ -17,7 +17,7 @@ from pathlib import Path
 from lumilio import first_start
 from lumilio.config import Config
 from lumilio.db import Database, DatabaseAddress, open_database
-from lumilio.errors import ConfigError, DatabaseUnavailable
+from lumilio.errors import ConfigError, DatabaseUnavailable, ToolError
 from lumilio.jobs import job_kinds, periodic_jobs, show_given_up
 from lumilio.jobs.library import Library, OwnedRepository
 from lumilio.jobs.make_web_version import Encoder
@@ -29,7 +29,7 @@ from lumilio.queue.worker import Worker
 from lumilio.tools import geography
 from lumilio.tools.decoders import PRELOAD, DecoderLimits, DecoderPool
 from lumilio.tools.exiftool import ExifTool
-from lumilio.tools.ffmpeg_encoders import SOFTWARE, pick_encoder
+from lumilio.tools.ffmpeg_encoders import HARDWARE, SOFTWARE, pick_encoder
 from lumilio.tools.postgres import RunningCluster, run_cluster, running_address
 from lumilio.tools.threads import DaemonThreads
 from lumilio.tools.versions import tool_versions
@@ -189,12 +189,29 @@ async def _encoder(config: Config, resources: AsyncExitStack) -> Encoder:
     children = await resources.enter_async_context(
         DecoderPool(size=settings.jobs, limits=limits, preload=CHILDREN_PRELOAD)
     )
-    encoder = SOFTWARE
-    if settings.encoder != "software":
-        chosen = await children.run(pick_encoder, settings.encoder, timeout=ENCODER_TRIAL_SECONDS)
-        encoder = chosen.encoder
-        log.info("encoder.chosen", encoder=encoder, reason=chosen.reason)
-    return Encoder(children=children, encoder=encoder, threads=settings.threads or max(1, processors() - 1))
+    return Encoder(
+        children=children,
+        encoder=SOFTWARE if settings.encoder == "software" else await _working_encoder(children, settings.encoder),
+        threads=settings.threads or max(1, processors() - 1),
+        reserve_bytes=config.ingest.reserve_mb * MIB,
+    )
+
+
+async def _working_encoder(children: DecoderPool, wanted: str) -> str:
+    """Each candidate is tried in a child of its own, which its driver may take with it."""
+    reason = ""
+    for candidate in HARDWARE if wanted == "auto" else (wanted,):
+        try:
+            chosen = await children.run(pick_encoder, candidate, timeout=ENCODER_TRIAL_SECONDS)
+        except ToolError as exc:
+            reason = f"{candidate}: {exc}"
+            continue
+        reason = chosen.reason
+        if chosen.encoder != SOFTWARE:
+            log.info("encoder.chosen", encoder=chosen.encoder, reason=reason)
+            return chosen.encoder
+    log.warning("encoder.replaced", encoder=SOFTWARE, reason=reason)
+    return SOFTWARE
 
 
 def processors() -> int:

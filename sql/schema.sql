@@ -8,6 +8,10 @@ CREATE FUNCTION public.append_job_error(errors jsonb, attempt smallint, code tex
     LANGUAGE sql STABLE
     RETURN (CASE WHEN (jsonb_array_length(errors) >= 20) THEN (errors - 0) ELSE errors END || jsonb_build_object('attempt', attempt, 'at', now(), 'code', code, 'message', message));
 
+CREATE FUNCTION public.instant(local timestamp without time zone, seconds_east integer) RETURNS timestamp with time zone
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    AS $$ SELECT (local - make_interval(secs => seconds_east)) AT TIME ZONE 'UTC' $$;
+
 CREATE FUNCTION public.new_id() RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -215,7 +219,6 @@ CREATE TABLE public.assets (
     captured_zone text,
     captured_offset_source text,
     captured_confidence text DEFAULT 'low'::text NOT NULL,
-    captured_utc timestamp with time zone GENERATED ALWAYS AS (((captured_local - make_interval(secs => (captured_offset)::double precision)) AT TIME ZONE 'UTC'::text)) STORED,
     content_identifier text,
     motion_offset bigint,
     motion_bytes bigint,
@@ -264,8 +267,6 @@ COMMENT ON COLUMN public.assets.perceptual_hash IS '64-bit DCT hash as a signed 
 COMMENT ON COLUMN public.assets.rating IS '-1 rejected, 0 unrated, 1 to 5 stars';
 
 COMMENT ON COLUMN public.assets.captured_zone IS 'IANA time zone of the place';
-
-COMMENT ON COLUMN public.assets.captured_utc IS 'null while the offset is unknown';
 
 COMMENT ON COLUMN public.assets.content_identifier IS 'Apple''s, the same in both files of a Live Photo';
 
@@ -550,13 +551,13 @@ CREATE INDEX asset_tags_tag_idx ON public.asset_tags USING btree (tag_id);
 
 CREATE INDEX assets_captured_idx ON public.assets USING btree (owner_id, captured_local, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
 
-CREATE INDEX assets_captured_utc_idx ON public.assets USING btree (owner_id, captured_utc, id) WHERE (trashed_at IS NULL);
-
 CREATE INDEX assets_content_identifier_idx ON public.assets USING btree (owner_id, content_identifier) WHERE (content_identifier IS NOT NULL);
 
 CREATE UNIQUE INDEX assets_content_key ON public.assets USING btree (owner_id, content_hash);
 
 CREATE INDEX assets_created_idx ON public.assets USING btree (owner_id, created_at, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
+
+CREATE INDEX assets_instant_idx ON public.assets USING btree (owner_id, public.instant(captured_local, captured_offset), id) WHERE (trashed_at IS NULL);
 
 CREATE INDEX assets_kind_captured_idx ON public.assets USING btree (owner_id, kind, captured_local, id) WHERE ((trashed_at IS NULL) AND (primary_id IS NULL));
 
@@ -564,7 +565,9 @@ CREATE INDEX assets_kind_created_idx ON public.assets USING btree (owner_id, kin
 
 CREATE INDEX assets_primary_idx ON public.assets USING btree (primary_id) WHERE (primary_id IS NOT NULL);
 
-CREATE INDEX assets_stem_idx ON public.assets USING btree (owner_id, lower(regexp_replace(file_name, '\.[^.]*$'::text, ''::text)));
+CREATE INDEX assets_stem_idx ON public.assets USING btree (owner_id, lower(regexp_replace(file_name, '\.[^.]*$'::text, ''::text)), captured_local);
+
+CREATE INDEX assets_unrendered_idx ON public.assets USING btree (id) WHERE ((state = 'ready'::text) AND (render_source IS NULL));
 
 CREATE INDEX file_records_inode_idx ON public.file_records USING btree (device, inode);
 

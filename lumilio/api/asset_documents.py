@@ -24,7 +24,7 @@ from lumilio.api.schemas import (
 )
 from lumilio.catalog.assets import AssetDetail, AssetSummary
 from lumilio.jobs.make_web_version import STEP as WEB_VERSION_STEP
-from lumilio.model import CompanionRole, MediaKind, Playback
+from lumilio.model import CompanionRole, MediaKind, Playback, ProcessingState
 
 BASE = "/api/v1/assets"
 THUMBNAIL_NAMES: dict[int, Literal["small", "medium", "large"]] = {150: "small", 300: "medium", 1024: "large"}
@@ -91,7 +91,7 @@ def asset_document(asset: AssetDetail) -> AssetDocument:
 def playback_item(asset: AssetDetail) -> PlaybackItem | None:
     """What plays of an asset; of a Live Photo the other file. None where nothing moves or sounds."""
     live = next((each for each in asset.companions if each["role"] == CompanionRole.LIVE_VIDEO), None)
-    if live is not None:
+    if live is not None and (live["playback"] is not None or live["state"] == ProcessingState.STORED):
         if live["playback"] == Playback.DIRECT:
             return _original(live["id"], live["format"], live["mime"])
         return _web_version(live["id"], "video/mp4", made=live["web_version"], failed=live["failed"])

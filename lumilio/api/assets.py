@@ -22,7 +22,7 @@ from lumilio.api.schemas import AssetItem, AssetItems, Body, CheckBody, CheckRes
 from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import AssetDetail, Period, Position, SortKey, SortOrder
 from lumilio.errors import Conflict, NotFound, OriginalMissing, RequestError
-from lumilio.jobs import process_asset, render_asset, settle_trash
+from lumilio.jobs import join_companions, process_asset, render_asset, settle_trash
 from lumilio.jobs.find_known import find_known
 from lumilio.jobs.library import Library
 from lumilio.model import AssetId, MediaKind, ProcessingState, UserId, parse_content_hash
@@ -207,6 +207,7 @@ async def delete_asset(request: web.Request) -> web.Response:
 async def restore_asset(request: web.Request) -> web.Response:
     """Take an asset out of the trash."""
     await _set_trashed(request, trashed=False)
+    await join_companions.join_committed(context_of(request).library, AssetId(id_of(request, "asset_id")))
     return answer(asset_document(await asset_of(request)))
 
 

@@ -242,12 +242,20 @@ def _before_all(sort: SortKey, order: SortOrder) -> Position:
 
 
 async def set_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> Sequence[AssetId]:
-    """Mark an asset and its companions as in the trash: those that were not. Nothing when it is not the owner's."""
+    """Mark an asset and its companions as in the trash: those that were not. Nothing when it is not the owner's.
+
+    A companion that is trashed without its primary hangs on it no more.
+    """
+    await tx.rows("assets.lock_shot", asset_id, owner_id)
     return [AssetId(row["id"]) for row in await tx.rows("assets.set_trashed", asset_id, owner_id)]
 
 
 async def clear_trashed(tx: Tx, asset_id: AssetId, owner_id: UserId) -> Sequence[AssetId]:
-    """Take an asset and its companions out of the trash: those that were there. Nothing when it is not the owner's."""
+    """Take an asset and its companions out of the trash: those that were there. Nothing when it is not the owner's.
+
+    A companion that comes back without its primary stands alone.
+    """
+    await tx.rows("assets.lock_shot", asset_id, owner_id)
     return [AssetId(row["id"]) for row in await tx.rows("assets.clear_trashed", asset_id, owner_id)]
 
 

@@ -52,7 +52,11 @@ async def candidates(tx: Tx, asset_id: AssetId) -> Sequence[ShotFile]:
     ]
 
 
+async def lock(tx: Tx, asset_ids: Sequence[AssetId]) -> None:
+    """Keep the rows as they are, in the order in which everybody locks assets."""
+    await tx.rows("companions.lock", asset_ids)
+
+
 async def join(tx: Tx, companion: AssetId, primary: AssetId, role: CompanionRole) -> bool:
-    """Hang one asset on another; False when one of them has found another partner meanwhile, or is in the trash."""
-    await tx.rows("companions.lock", [companion, primary])
+    """Hang one asset on another; False when one of them has another partner, or is in the trash. Lock them before."""
     return await tx.execute("companions.join", companion, primary, role) == 1

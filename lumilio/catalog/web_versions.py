@@ -36,3 +36,8 @@ async def find_web_version(tx: Tx, asset_id: AssetId) -> WebVersionRow | None:
     if row is None:
         return None
     return WebVersionRow(repository_id=RepositoryId(row["repository_id"]), mime=row["mime"], bytes=row["bytes"])
+
+
+async def forget_web_version(tx: Tx, asset_id: AssetId) -> None:
+    """The file is lost, and no other could be made."""
+    await tx.execute("web_versions.forget", asset_id)

@@ -74,7 +74,12 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
 def queue_slots(config: Config, processors: int) -> Mapping[str, int]:
     """How many jobs of each queue run at once. A job waits for disks, exiftool and decoders, hence more than cores."""
     chosen = config.queue.process_asset_slots or max(5, processors + 2)
-    return {process_asset.QUEUE: chosen, settle_trash.QUEUE: 2, make_web_version.QUEUE: config.video.jobs}
+    return {
+        process_asset.QUEUE: chosen,
+        settle_trash.QUEUE: 2,
+        change_times.QUEUE: 1,
+        make_web_version.QUEUE: config.video.jobs,
+    }
 
 
 def periodic_jobs(config: Config, library: Library) -> tuple[PeriodicJob, ...]:

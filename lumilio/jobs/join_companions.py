@@ -38,15 +38,24 @@ async def join_committed(library: Library, asset_id: AssetId) -> None:
 
 async def join(tx: Tx, asset_id: AssetId) -> None:
     """The same inside the caller's transaction."""
-    found = await companions.candidates(tx, asset_id)
+    await companions.lock(tx, [each.id for each in await companions.candidates(tx, asset_id)])
+    while (pair := _pair(asset_id, await companions.candidates(tx, asset_id))) is not None:
+        companion, primary, role = pair
+        if not await companions.join(tx, companion, primary, role):
+            return
+        get_log().debug("asset.joined", asset_id=companion, primary_id=primary, role=role)
+
+
+def _pair(asset_id: AssetId, found: Sequence[ShotFile]) -> tuple[AssetId, AssetId, CompanionRole] | None:
+    """A companion, its primary and its role, of which one is the asset; the most certain one that is not joined yet."""
     this = next((each for each in found if each.id == asset_id), None)
     if this is None:
-        return
+        return None
     for other in _by_certainty(this, found):
         for companion, primary in ((this, other), (other, this)):
-            role = role_of(companion, primary)
-            if role is not None and await companions.join(tx, companion.id, primary.id, role):
-                get_log().debug("asset.joined", asset_id=companion.id, primary_id=primary.id, role=role)
+            if (role := role_of(companion, primary)) is not None:
+                return companion.id, primary.id, role
+    return None
 
 
 def _by_certainty(this: ShotFile, found: Sequence[ShotFile]) -> Sequence[ShotFile]:

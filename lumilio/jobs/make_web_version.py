@@ -6,6 +6,7 @@ moved to the front. The original is never touched.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from lumilio.catalog import assets, locations, problems, web_versions
 from lumilio.catalog.assets import RenderingInput
 from lumilio.db import Tx
-from lumilio.errors import JobDiscarded, MediaError, ToolError
+from lumilio.errors import DiskFull, JobDiscarded, JobSnoozed, MediaError, ToolError
 from lumilio.jobs.given_up import why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
 from lumilio.log import get_log
@@ -32,6 +33,7 @@ KIND = "make_web_version"
 QUEUE = "web_versions"
 STEP = "web_version"
 MAX_ATTEMPTS = 3
+DISK_FULL_DELAY = timedelta(hours=1)
 LONGEST = 24 * 3600.0
 """Seconds for one recording: three hours of film on a processor that needs eight times as long."""
 
@@ -44,11 +46,13 @@ class Args(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """The encoder children, the encoder that they use and how many threads each has."""
+    """The encoder children, the encoder that they use and how many threads each has. ``reserve_bytes`` stay free on
+    the disk that they write to."""
 
     children: DecoderPool
     encoder: str
     threads: int
+    reserve_bytes: int
 
 
 def spec(asset_id: AssetId, owner_id: UserId, *, urgent: bool = False) -> JobSpec:
@@ -72,9 +76,15 @@ class MakeWebVersion:
     encoder: Encoder
 
     async def work(self, job: JobContext, args: Args) -> Mapping[str, object]:
-        """Make and record one web version, with progress; cancelling kills the encoder and leaves nothing."""
+        """Make and record one web version, with progress; cancelling kills the encoder and leaves nothing.
+
+        A full disk is asked again after an hour, not sooner: each time costs the encoding up to there.
+        """
         async with waiting_for_disk(self.library):
-            return await self._make(job, AssetId(args.asset_id))
+            try:
+                return await self._make(job, AssetId(args.asset_id))
+            except DiskFull as exc:
+                raise JobSnoozed(DISK_FULL_DELAY, str(exc)) from exc
 
     async def _make(self, job: JobContext, asset_id: AssetId) -> Mapping[str, object]:
         async with self.library.db.session() as session:
@@ -83,12 +93,15 @@ class MakeWebVersion:
         if asset is None:
             raise JobDiscarded("the asset does not exist any more")
         wish = self._wish(asset)
-        if wish is None:
+        if wish is None or await self._is_made(asset):
+            async with self.library.db.session() as session:
+                await problems.clear(session, asset_id, STEP)
             return {"needed": False}
         place = await self.library.present_location(tuple(places), asset.size)
         repository = self.library.repository(place.repository_id)
         path = await run_blocking(repository.resolve, place.current_path)
-        target = await derivatives.new_target(repository)
+        length = asset.motion.bytes if asset.motion else asset.size
+        target = await derivatives.new_target(repository, room=length + self.encoder.reserve_bytes)
         try:
             made = await self._encode(job, path, target, wish)
             await self._keep(asset, repository, target, made)
@@ -100,6 +113,17 @@ class MakeWebVersion:
         finally:
             await derivatives.discard_target(target)
         return {"needed": True, "made_by": made.made_by, "encoder": made.encoder}
+
+    async def _is_made(self, asset: RenderingInput) -> bool:
+        """Whether a whole web version is there: an asset that is rendered anew does not need another one."""
+        async with self.library.db.session() as session:
+            row = await web_versions.find_web_version(session, asset.id)
+        if row is None:
+            return False
+        repository = self.library.repository(row.repository_id)
+        await run_blocking(repository.check_online)
+        path = derivatives.web_version_path(repository, asset.content_hash, row.mime)
+        return await derivatives.is_whole(path, row.bytes)
 
     def _wish(self, asset: RenderingInput) -> WebWish | None:
         """None where a browser plays what is there."""
@@ -134,8 +158,10 @@ class MakeWebVersion:
             await problems.clear(tx, asset.id, STEP)
 
     async def _fail(self, asset_id: AssetId, error: MediaError | ToolError) -> None:
+        """Show why, and that there is none: an earlier one is lost, else nobody had come here."""
         problem = Problem(code=error.code, step=STEP, reason=str(error), tool="ffmpeg")
         async with self.library.db.transaction() as tx:
+            await web_versions.forget_web_version(tx, asset_id)
             await problems.record(tx, asset_id, self.library.with_version(problem))
         get_log().warning("asset.not_playable", asset_id=asset_id, code=error.code, reason=error)
 

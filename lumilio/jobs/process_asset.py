@@ -203,7 +203,8 @@ class ProcessAsset:
                 size=args.size,
                 modified_ns=_nanoseconds(args.modified) if args.modified else None,
             )
-            return await self._record(asset, repository, committed, lost, reading.problem), reading.problem
+            asset_id = await self._record(asset, repository, committed, lost, reading.problems)
+        return asset_id, next(iter(reading.problems), None)
 
     async def _record(
         self,
@@ -211,7 +212,7 @@ class ProcessAsset:
         repository: Repository,
         committed: Committed,
         lost: Sequence[Location],
-        problem: Problem | None,
+        found: Sequence[Problem],
     ) -> AssetId:
         """One transaction: the asset, unless it is known, its location, and what made room for it.
 
@@ -236,8 +237,10 @@ class ProcessAsset:
             else:
                 metrics.ASSETS_COMMITTED.labels(asset.media_type.kind).inc()
             await locations.add_location(tx, asset_id, repository.id, committed)
-            if problem is not None:
+            for problem in found:
                 await problems.record(tx, asset_id, self.library.with_version(problem))
+                if problem.step == FACTS_STEP and problem.code.startswith("tool."):
+                    await store.enqueue(tx, render_asset.later(asset_id, asset.owner_id, facts=True))
         get_log().debug("asset.committed", asset_id=asset_id, path=committed.path)
         return asset_id
 

@@ -1,7 +1,6 @@
 """What a file is and says: its first bytes, exiftool's word, and the problem if one of them fails."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,7 @@ from lumilio.media.detect import HEAD_BYTES, refine, sniff
 from lumilio.media.facts import facts_from_exif
 from lumilio.media.formats import guess_by_name
 from lumilio.media.motion import find_video
-from lumilio.model import Facts, MediaKind, MediaType, Problem, Sidecar
+from lumilio.model import Facts, MediaKind, MediaType, Problem
 from lumilio.storage.disk import run_blocking
 from lumilio.tools.exiftool import ExifTool
 
@@ -34,7 +33,7 @@ class FileReading:
 
     facts: Facts
     media_type: MediaType
-    problem: Problem | None
+    problems: tuple[Problem, ...] = ()
 
 
 async def look(path: Path) -> Opening:
@@ -50,7 +49,6 @@ async def read_file(
     name: str,
     modified: datetime,
     last_try: bool,
-    sidecars: Sequence[Sidecar] = (),
 ) -> FileReading:
     """Facts, type and time by content.
 
@@ -59,13 +57,13 @@ async def read_file(
     MediaUnsupported for what is neither photo, video nor audio.
     """
     exif: dict[str, object] = {}
-    problem: Problem | None = None
+    problems: list[Problem] = []
     try:
         exif = await exiftool.read(path, name_hint=name)
     except (ToolError, MediaError) as exc:
         if exc.retryable and not last_try:
             raise
-        problem = Problem(code=exc.code, step=FACTS_STEP, reason=str(exc), tool="exiftool")
+        problems.append(Problem(code=exc.code, step=FACTS_STEP, reason=str(exc), tool="exiftool"))
     file_type = exif.get("File:FileType")
     found = refine(sniff(opening.head), str(file_type) if file_type else None, name)
     media_type = found or guess_by_name(name)
@@ -73,11 +71,11 @@ async def read_file(
         raise MediaUnsupported(f"{name!r} is neither photo, video nor audio")
     if found is None:
         reason = f"the content is not that of a {media_type.format} file" if opening.size else "the file is empty"
-        problem = Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason, tool="exiftool")
-    facts = facts_from_exif(exif, media_type, name=name, modified=modified, sidecars=sidecars)
+        problems.append(Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason, tool="exiftool"))
+    facts = facts_from_exif(exif, media_type, name=name, modified=modified)
     if media_type.kind is MediaKind.PHOTO:
         facts = replace(facts, motion=await run_blocking(find_video, path, exif, opening.size))
-    return FileReading(facts=facts, media_type=media_type, problem=problem)
+    return FileReading(facts=facts, media_type=media_type, problems=tuple(problems))
 
 
 def _look(path: Path) -> Opening:

@@ -11,13 +11,22 @@ from lumilio import metrics
 from lumilio.catalog import assets, facts, locations, problems, thumbnails
 from lumilio.catalog.assets import RenderingInput
 from lumilio.db import Tx
-from lumilio.errors import JobDiscarded, JobSnoozed, MediaError, MediaUnsupported, ToolError, ToolMissing
+from lumilio.errors import (
+    JobDiscarded,
+    JobSnoozed,
+    MediaError,
+    MediaUnsupported,
+    OriginalMissing,
+    ToolError,
+    ToolMissing,
+)
 from lumilio.jobs import join_companions, make_web_version
 from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
-from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, look, read_file
+from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, FileReading, look, read_file
 from lumilio.log import get_log
 from lumilio.media import TOOLS, processor_for
+from lumilio.media.facts import facts_from_exif
 from lumilio.media.motion_film import probe_motion
 from lumilio.model import AssetId, Playback, Problem, ProcessingState, Rendition, UserId
 from lumilio.queue import store
@@ -68,9 +77,9 @@ def spec(asset_id: AssetId, owner_id: UserId, *, facts: bool = False) -> JobSpec
     return JobSpec(kind=KIND, queue=QUEUE, args=args, key=key, max_attempts=3, owner_id=owner_id)
 
 
-def later(asset_id: AssetId, owner_id: UserId) -> JobSpec:
+def later(asset_id: AssetId, owner_id: UserId, *, facts: bool = False) -> JobSpec:
     """The same, when what kept a tool from working may be over: once, and then by hand (it is discarded)."""
-    again = spec(asset_id, owner_id)
+    again = spec(asset_id, owner_id, facts=facts)
     return replace(again, priority=Priority.IDLE, run_at=datetime.now(UTC) + LATER)
 
 
@@ -93,33 +102,41 @@ class RenderAsset:
         """Detect and read the facts as at the first time; the file stays where its first capture time put it."""
         asset, repository, place = await _original(self.library, asset_id)
         path = await run_blocking(repository.resolve, place.current_path)
-        async with self.library.db.session() as session:
-            known = await facts.get_for_facts(session, asset_id)
-        if known is None:
-            raise JobDiscarded("the asset does not exist any more")
         try:
+            opening = await look(path)
             reading = await read_file(
-                self.exiftool,
-                path,
-                await look(path),
-                name=asset.file_name,
-                modified=known.modified,
-                last_try=job.last_attempt,
-                sidecars=known.sidecars,
+                self.exiftool, path, opening, name=asset.file_name, modified=opening.modified, last_try=job.last_attempt
             )
         except ToolMissing as exc:
             raise JobSnoozed(TOOL_MISSING_DELAY, f"waiting for exiftool: {exc}") from exc
+        except FileNotFoundError as exc:
+            raise OriginalMissing("the file went away while it was read") from exc
         except MediaUnsupported:
             return
+        found = {problem.step: problem for problem in reading.problems}
         async with self.library.db.transaction() as tx:
             await facts.set_media_type(tx, asset_id, reading.media_type)
-            if reading.problem is None or reading.problem.step != FACTS_STEP:
-                await facts.update_facts(tx, known, reading.facts)
+            if FACTS_STEP not in found:
+                await self._update(tx, asset_id, reading)
             for step in (FACTS_STEP, DETECT_STEP):
-                if reading.problem is None or reading.problem.step != step:
+                if step in found:
+                    await problems.record(tx, asset_id, self.library.with_version(found[step]))
+                else:
                     await problems.clear(tx, asset_id, step)
-            if reading.problem is not None:
-                await problems.record(tx, asset_id, self.library.with_version(reading.problem))
+
+    async def _update(self, tx: Tx, asset_id: AssetId, reading: FileReading) -> None:
+        """Merge what exiftool says now with the sidecars that there are now, under the lock on the row."""
+        known = await facts.get_for_facts(tx, asset_id)
+        if known is None:
+            raise JobDiscarded("the asset does not exist any more")
+        merged = facts_from_exif(
+            reading.facts.exif,
+            reading.media_type,
+            name=known.file_name,
+            modified=known.modified,
+            sidecars=known.sidecars,
+        )
+        await facts.update_facts(tx, known, replace(merged, motion=reading.facts.motion))
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:

@@ -4,33 +4,52 @@ A power cut may leave a derivative empty or missing although its row is there. S
 knows, and takes anything else for missing; the derivative is made again from the original.
 """
 
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from stat import S_ISREG
 from uuid import uuid4
 
-from lumilio.model import ContentHash, Thumbnail
+from lumilio.errors import DiskFull, StorageError, ToolError
+from lumilio.model import THUMBNAIL_SIZES, ContentHash, Thumbnail
 from lumilio.storage.disk import PRIVATE, fsync_file, run_blocking, storage_errors, write_atomically
 from lumilio.storage.repository import Repository
 
-_WEB_VERSIONS = {"video/mp4": ("assets/videos", ".mp4"), "audio/mp4": ("assets/audios", ".m4a")}
+_WEB_VERSIONS = {
+    "video/mp4": ("assets/videos", ".mp4"),
+    "video/webm": ("assets/videos", ".webm"),
+    "audio/mp4": ("assets/audios", ".m4a"),
+    "audio/webm": ("assets/audios", ".weba"),
+}
 
 
 def thumbnail_path(repository: Repository, content_hash: ContentHash, size: int) -> Path:
-    """Where the thumbnail of a nominal size lies; 65,536 folders keep a million of them at 15 a folder."""
+    """Where the thumbnail of a nominal size lies; 65,536 folders keep a million of them at 15 a folder.
+
+    Raises ToolError for other sizes: a decoder that was taken over may ask for anything.
+    """
+    if size not in THUMBNAIL_SIZES:
+        raise ToolError(f"{size!r} is no size of a thumbnail")
     folder = repository.root / PRIVATE / "assets/thumbnails" / str(size)
     return folder / content_hash[:2] / content_hash[2:4] / f"{content_hash}.webp"
 
 
 def web_version_path(repository: Repository, content_hash: ContentHash, mime: str) -> Path:
-    """Where the web version of a recording lies."""
+    """Where the web version of a recording lies. Raises ToolError for a media type that none has."""
+    if mime not in _WEB_VERSIONS:
+        raise ToolError(f"{mime!r} is no media type of a web version")
     folder, suffix = _WEB_VERSIONS[mime]
     return repository.root / PRIVATE / folder / content_hash[:2] / content_hash[2:4] / f"{content_hash}{suffix}"
 
 
-async def new_target(repository: Repository) -> Path:
-    """An empty file on the repository's disk for a derivative that is written in place. Raises StorageError's kin."""
-    return await run_blocking(_new_target, repository)
+async def new_target(repository: Repository, *, room: int) -> Path:
+    """An empty file on the repository's disk for a derivative that is written in place.
+
+    Raises DiskFull when less than ``room`` bytes are free, and StorageError's other kin. What a kill leaves of it is
+    swept like all of ``temp``.
+    """
+    return await run_blocking(_new_target, repository, room)
 
 
 async def keep_target(repository: Repository, target: Path, path: Path) -> int:
@@ -39,8 +58,8 @@ async def keep_target(repository: Repository, target: Path, path: Path) -> int:
 
 
 async def discard_target(target: Path) -> None:
-    """Remove what came to nothing. What this leaves behind on a dead disk goes with the next sweep of the folder."""
-    with storage_errors("removing", target):
+    """Remove what came to nothing; what a dead disk keeps of it is swept later."""
+    with suppress(StorageError), storage_errors("removing", target):
         await run_blocking(target.unlink, missing_ok=True)
 
 
@@ -64,10 +83,13 @@ def _write(repository: Repository, files: Sequence[tuple[Path, bytes]]) -> None:
             write_atomically(path, data, scratch=repository.temp, durable=False)
 
 
-def _new_target(repository: Repository) -> Path:
+def _new_target(repository: Repository, room: int) -> Path:
     repository.check_online()
-    target = repository.temp / f"{uuid4().hex}.part"
+    target = repository.temp / f".{uuid4().hex}.part"
     with storage_errors("writing", target):
+        free = shutil.disk_usage(repository.temp).free
+        if free < room:
+            raise DiskFull(f"{free} bytes are free for a web version that may need {room}; free some space")
         target.touch(mode=0o640, exist_ok=False)
     return target
 

@@ -46,7 +46,7 @@ SELECT
          'tool_version', p.tool_version) ORDER BY p.step), '[]')
      FROM problems AS p WHERE p.asset_id = a.id) AS problems,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.id, 'role', c.companion_role, 'file_name', c.file_name,
-         'format', c.format, 'mime', c.mime, 'playback', c.playback,
+         'format', c.format, 'mime', c.mime, 'playback', c.playback, 'state', c.state,
          'web_version', EXISTS (SELECT FROM web_versions AS v WHERE v.asset_id = c.id),
          'failed', EXISTS (SELECT FROM problems AS q WHERE q.asset_id = c.id AND q.step = 'web_version')) ORDER BY c.companion_role, c.id), '[]')
      FROM assets AS c WHERE c.primary_id = a.id) AS companions,
@@ -63,8 +63,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, captured_local AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (captured_local, id) < ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8)
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8)
 ORDER BY captured_local DESC, id DESC
 LIMIT $4;
 
@@ -73,8 +73,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, captured_local AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (captured_local, id) < ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8) AND kind = $9
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8) AND kind = $9
 ORDER BY captured_local DESC, id DESC
 LIMIT $4;
 
@@ -83,8 +83,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, captured_local AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (captured_local, id) > ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8)
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8)
 ORDER BY captured_local, id
 LIMIT $4;
 
@@ -93,8 +93,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, captured_local AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (captured_local, id) > ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8) AND kind = $9
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8) AND kind = $9
 ORDER BY captured_local, id
 LIMIT $4;
 
@@ -103,8 +103,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, created_at AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (created_at, id) < ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8)
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8)
 ORDER BY created_at DESC, id DESC
 LIMIT $4;
 
@@ -113,8 +113,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, created_at AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (created_at, id) < ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8) AND kind = $9
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8) AND kind = $9
 ORDER BY created_at DESC, id DESC
 LIMIT $4;
 
@@ -123,8 +123,8 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, created_at AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (created_at, id) > ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8)
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8)
 ORDER BY created_at, id
 LIMIT $4;
 
@@ -133,31 +133,29 @@ SELECT id, content_hash, file_name, size, kind, format, mime, state, width, heig
     captured_local, captured_offset, created_at, created_at AS position
 FROM assets
 WHERE owner_id = $1 AND trashed_at IS NULL AND primary_id IS NULL AND (created_at, id) > ($2, $3)
-    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR captured_utc >= $7)
-    AND ($8::timestamptz IS NULL OR captured_utc < $8) AND kind = $9
+    AND captured_local >= $5 AND captured_local < $6 AND ($7::timestamptz IS NULL OR instant(captured_local, captured_offset) >= $7)
+    AND ($8::timestamptz IS NULL OR instant(captured_local, captured_offset) < $8) AND kind = $9
 ORDER BY created_at, id
 LIMIT $4;
 
+-- name: lock_shot
+-- In the order in which everybody locks assets. Whoever joins another file to the shot waits for the primary.
+SELECT id FROM assets WHERE (id = $1 OR primary_id = $1) AND owner_id = $2 ORDER BY id FOR NO KEY UPDATE;
+
 -- name: set_trashed
--- With its companions; everybody locks assets in this order.
-WITH these AS (
-    SELECT id FROM assets
-    WHERE (id = $1 OR primary_id = $1) AND owner_id = $2 AND trashed_at IS NULL
-    ORDER BY id
-    FOR NO KEY UPDATE
-)
-UPDATE assets SET trashed_at = now(), updated_at = now() FROM these WHERE assets.id = these.id
-RETURNING assets.id;
+-- With its companions; a companion that goes alone is one no more.
+UPDATE assets
+SET trashed_at = now(), updated_at = now(),
+    primary_id = CASE WHEN id <> $1 THEN primary_id END, companion_role = CASE WHEN id <> $1 THEN companion_role END
+WHERE (id = $1 OR primary_id = $1) AND owner_id = $2 AND trashed_at IS NULL
+RETURNING id;
 
 -- name: clear_trashed
-WITH these AS (
-    SELECT id FROM assets
-    WHERE (id = $1 OR primary_id = $1) AND owner_id = $2 AND trashed_at IS NOT NULL
-    ORDER BY id
-    FOR NO KEY UPDATE
-)
-UPDATE assets SET trashed_at = NULL, updated_at = now() FROM these WHERE assets.id = these.id
-RETURNING assets.id;
+UPDATE assets
+SET trashed_at = NULL, updated_at = now(),
+    primary_id = CASE WHEN id <> $1 THEN primary_id END, companion_role = CASE WHEN id <> $1 THEN companion_role END
+WHERE (id = $1 OR primary_id = $1) AND owner_id = $2 AND trashed_at IS NOT NULL
+RETURNING id;
 
 -- name: is_trashed
 SELECT trashed_at IS NOT NULL FROM assets WHERE id = $1;

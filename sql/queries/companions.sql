@@ -1,7 +1,7 @@
 -- name: candidates
 -- The asset itself, and whatever may be of the same shot: by Apple's identifier or by the name without its extension.
 SELECT
-    o.id, o.kind, o.format, o.model, o.duration, o.content_identifier, o.captured_local, o.captured_utc,
+    o.id, o.kind, o.format, o.model, o.duration, o.content_identifier, o.captured_local, instant(o.captured_local, o.captured_offset) AS captured_utc,
     o.captured_source, o.primary_id, o.trashed_at IS NOT NULL AS trashed,
     lower(regexp_replace(o.file_name, '\.[^.]*$', '')) AS stem,
     EXISTS (SELECT FROM assets AS c WHERE c.primary_id = o.id) AS is_primary,
@@ -17,7 +17,8 @@ FROM assets AS a, LATERAL (
             AND n.captured_local BETWEEN a.captured_local - interval '1 day' AND a.captured_local + interval '1 day'
     ) AS near JOIN assets AS o ON o.id = near.id
 WHERE a.id = $1
-ORDER BY o.id
+ORDER BY o.id = a.id DESC, (o.content_identifier = a.content_identifier) IS TRUE DESC,
+    greatest(o.captured_local - a.captured_local, a.captured_local - o.captured_local), o.id
 LIMIT 50;
 
 -- name: lock

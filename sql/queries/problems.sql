@@ -1,6 +1,7 @@
 -- name: record
 -- A repeat that does not say which tool failed keeps what was known of it. Ignored stays what fails as it did before.
-INSERT INTO problems AS p (asset_id, step, code, reason, tool, tool_version) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO problems AS p (asset_id, step, code, reason, tool, tool_version, attempts)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (asset_id, step) DO UPDATE SET
     code = excluded.code,
     reason = excluded.reason,
@@ -8,7 +9,7 @@ ON CONFLICT (asset_id, step) DO UPDATE SET
     tool_version = CASE
         WHEN excluded.tool IS NULL AND excluded.code = p.code THEN p.tool_version ELSE excluded.tool_version
     END,
-    attempts = p.attempts + 1,
+    attempts = p.attempts + excluded.attempts,
     ignored_at = CASE
         WHEN excluded.code = p.code
             AND (excluded.tool IS NULL
@@ -22,6 +23,10 @@ DELETE FROM problems WHERE asset_id = $1 AND step = ANY ($2::text[]);
 
 -- name: of_asset
 SELECT step, code, reason, tool, tool_version FROM problems WHERE asset_id = $1 ORDER BY step;
+
+-- name: failed_elsewhere
+-- Assets that have a problem of another step than these ($2).
+SELECT DISTINCT asset_id FROM problems WHERE asset_id = ANY ($1::uuid[]) AND step <> ALL ($2::text[]);
 
 -- name: page
 -- The owner's problems outside the trash that fit, after ($9, $10, $11) in a listing with the newest failure first.
@@ -71,24 +76,23 @@ WHERE a.id = p.asset_id AND a.owner_id = $1
     AND (p.ignored_at IS NOT NULL) <> $4;
 
 -- name: take_outdated
--- Some problems that nobody ignores and that another version of their tool made than the one that is here now ($1, $2).
--- From now on they are that version's: each version gets one try, whatever becomes of it. Lumilio itself answers for
--- those that name no tool.
+-- Some problems that nobody ignores and that another version of a tool ($1) made than the one that is here now ($2). From
+-- now on they are that version's: each version gets one try, whatever becomes of it. Lumilio itself answers for those
+-- that name no tool. Three ranges of `problems_tool_idx` and no IS DISTINCT FROM, which no index answers.
 WITH outdated AS (
-    SELECT p.asset_id, p.step, a.owner_id, here.tool, here.version
+    SELECT p.asset_id, p.step, a.owner_id
     FROM problems AS p
     JOIN assets AS a ON a.id = p.asset_id
-    JOIN unnest($1::text[], $2::text[]) AS here (tool, version) ON here.tool = coalesce(p.tool, 'lumilio')
     WHERE p.ignored_at IS NULL
+        AND coalesce(p.tool, 'lumilio') = $1::text
+        AND (p.tool_version < $2::text OR p.tool_version > $2 OR p.tool_version IS NULL)
         AND a.trashed_at IS NULL
-        AND p.tool_version IS DISTINCT FROM here.version
         AND (starts_with(p.code, 'media.') OR starts_with(p.code, 'tool.'))
-    ORDER BY p.asset_id, p.step
     LIMIT $3
     FOR UPDATE OF p SKIP LOCKED
 )
 UPDATE problems AS p
-SET tool = outdated.tool, tool_version = outdated.version
+SET tool = $1, tool_version = $2
 FROM outdated
 WHERE p.asset_id = outdated.asset_id AND p.step = outdated.step
 RETURNING p.asset_id, outdated.owner_id, p.step;
@@ -99,4 +103,15 @@ SELECT id AS asset_id, owner_id, NULL AS step
 FROM assets
 WHERE state = 'unsupported' AND trashed_at IS NULL AND format = ANY ($1::text[]) AND id > $2
 ORDER BY id
+LIMIT $3;
+
+-- name: unrendered
+-- Assets after $2 that were ready before what their thumbnails are made of was kept; only where the file can be read
+-- now, in one of these repositories ($1).
+SELECT a.id AS asset_id, a.owner_id, NULL AS step
+FROM assets AS a
+WHERE a.state = 'ready' AND a.render_source IS NULL AND a.trashed_at IS NULL AND a.id > $2
+    AND EXISTS (SELECT FROM locations AS l
+                WHERE l.asset_id = a.id AND l.state = 'present' AND l.repository_id = ANY ($1::uuid[]))
+ORDER BY a.id
 LIMIT $3;

@@ -24,7 +24,9 @@ WHERE a.owner_id = $1
     AND a.id > $2
     AND a.created_at <= coalesce($3::timestamptz, now())
     AND a.trashed_at IS NULL
-    AND ($4::uuid[] IS NULL OR a.id = ANY ($4) OR a.primary_id = ANY ($4))
+    AND ($4::uuid[] IS NULL
+        OR a.id = ANY (ARRAY(SELECT coalesce(n.primary_id, n.id) FROM assets AS n WHERE n.id = ANY ($4)))
+        OR a.primary_id = ANY (ARRAY(SELECT coalesce(n.primary_id, n.id) FROM assets AS n WHERE n.id = ANY ($4))))
     AND ($5::timestamp IS NULL OR a.captured_local >= $5)
     AND ($6::timestamp IS NULL OR a.captured_local < $6)
     AND ($7::text IS NULL OR a.kind = $7)
@@ -33,15 +35,17 @@ WHERE a.owner_id = $1
     AND ($10::text IS NULL OR a.file_name ILIKE $10);
 
 -- name: next_ids
--- Assets after $2 that were there at $3 and fit, with what is of the same shot as a named one. By id: whatever happens to
--- their times, each is visited once.
+-- Assets after $2 that were there at $3 and fit. A named one ($4) stands for its whole shot: the primary, which may be
+-- another one, and what hangs on it. By id: whatever happens to their times, each is visited once.
 SELECT a.id
 FROM assets AS a
 WHERE a.owner_id = $1
     AND a.id > $2
     AND a.created_at <= coalesce($3::timestamptz, now())
     AND a.trashed_at IS NULL
-    AND ($4::uuid[] IS NULL OR a.id = ANY ($4) OR a.primary_id = ANY ($4))
+    AND ($4::uuid[] IS NULL
+        OR a.id = ANY (ARRAY(SELECT coalesce(n.primary_id, n.id) FROM assets AS n WHERE n.id = ANY ($4)))
+        OR a.primary_id = ANY (ARRAY(SELECT coalesce(n.primary_id, n.id) FROM assets AS n WHERE n.id = ANY ($4))))
     AND ($5::timestamp IS NULL OR a.captured_local >= $5)
     AND ($6::timestamp IS NULL OR a.captured_local < $6)
     AND ($7::text IS NULL OR a.kind = $7)

@@ -8,3 +8,6 @@ SET repository_id = excluded.repository_id, mime = excluded.mime, made_by = excl
 
 -- name: find
 SELECT repository_id, mime, bytes FROM web_versions WHERE asset_id = $1;
+
+-- name: forget
+DELETE FROM web_versions WHERE asset_id = $1;

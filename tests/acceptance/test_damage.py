@@ -1,4 +1,4 @@
-"""Hundreds of damaged and hostile files beside good ones: each costs itself at most, and says what is wrong with it."""
+"""A thousand damaged and hostile files beside good ones: each costs itself at most, and says what is wrong with it."""
 
 import asyncio
 import io
@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,8 +34,11 @@ from tests.running import RunningDaemon, finished, running_daemon, upload
 
 FIXTURES = Path(__file__).parents[1] / "fixtures/media"
 MIB = 1 << 20
+VARIANTS = 1000
 DECODER_MIB = 256
 """What the daemon of these tests allows a decoder."""
+OVERTAKING = 40
+"""Files that may be done before one that came earlier: eight times as many as are processed at once."""
 DECODER_BASE_MIB = 120
 """A decoder that has done nothing yet: Python, Pillow and its libraries."""
 
@@ -82,6 +86,22 @@ def _png_bomb(width: int, height: int) -> bytes:
     return _png(width, height, b"".join(packer.compress(row) for _ in range(height)) + packer.flush())
 
 
+def _png_with_swollen_profile() -> bytes:
+    """A picture of one pixel whose colour profile unpacks to 200 MB."""
+    packer = zlib.compressobj(9)
+    profile = b"x\0\0" + b"".join(packer.compress(bytes(MIB)) for _ in range(200)) + packer.flush()
+    plain = _png(1, 1, zlib.compress(bytes(4)))
+    chunk = struct.pack(">I", len(profile)) + b"iCCP" + profile + struct.pack(">I", zlib.crc32(b"iCCP" + profile))
+    return plain[:33] + chunk + plain[33:]
+
+
+def _zip_bomb() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        archive.writestr("a", bytes(200 * MIB))
+    return buffer.getvalue()
+
+
 def _gif_bomb(side: int) -> bytes:
     """Of one colour: some hundred kilobytes for hundreds of millions of pixels."""
     buffer = io.BytesIO()
@@ -124,7 +144,7 @@ def _damaged_variants(count: int) -> Iterator[tuple[bytes, bytes]]:
     for number in range(count):
         path = originals[number % len(originals)]
         damage = DAMAGES[number // len(originals) % len(DAMAGES)]
-        yield f"{number:03}-{damage.__name__}-{path.name}".encode(), damage(noise, path.read_bytes())
+        yield f"{number:04}-{damage.__name__}-{path.name}".encode(), damage(noise, path.read_bytes())
 
 
 def _odd_files() -> Iterator[tuple[bytes, bytes]]:
@@ -142,6 +162,8 @@ def _odd_files() -> Iterator[tuple[bytes, bytes]]:
     yield b"vector.jpg", b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
     yield b"bomb.png", _png_bomb(12000, 12000)
     yield b"wide.png", _png(0x7FFFFFFF, 1, b"")
+    yield b"profile.png", _png_with_swollen_profile()
+    yield b"archive.jpg", _zip_bomb()
     yield b"none.png", _png(0, 0, b"")
     yield (
         b"djvu.jpg",
@@ -193,20 +215,21 @@ def _write(root: Path, files: Mapping[bytes, bytes]) -> None:
         (root / os.fsdecode(name)).write_bytes(data)
 
 
+@pytest.mark.timeout(300)
 async def test_damaged_files_are_kept_bit_for_bit_with_a_reason_and_good_ones_are_ready(
     tough_daemon: RunningDaemon, tmp_path: Path
 ) -> None:
     good = {name.encode(): data for name, data in photos(20, seed=9).items()}
     names = [name.encode() if isinstance(name, str) else name for name in HOSTILE_NAMES]
     hostile = dict(zip(names, photos(len(names), seed=10).values(), strict=True))
-    bad = {**dict(_damaged_variants(200)), **dict(_odd_files())}
+    bad = {**dict(_damaged_variants(VARIANTS)), **dict(_odd_files())}
     files = {**good, **hostile, **bad}
     _write(tmp_path / "tree", files)
     with watched_children(tough_daemon) as children:
         ended = await asyncio.to_thread(
-            tough_daemon.run_cli, "import", "--all", "--json", str(tmp_path / "tree"), timeout=110
+            tough_daemon.run_cli, "import", "--all", "--json", str(tmp_path / "tree"), timeout=200
         )
-        await settled(tough_daemon, hasten=True)
+        await settled(tough_daemon, seconds=200, hasten=True)
     refused = _refused(ended.stdout)
     assert set(refused.values()) <= {"request.media_type_unsupported", "media.unsupported"}, refused
     assert ended.returncode == (1 if refused else 0), ended.stdout[-2000:]
@@ -220,6 +243,8 @@ async def test_damaged_files_are_kept_bit_for_bit_with_a_reason_and_good_ones_ar
             _assert_told(assets[content_hash])
     for data in (*good.values(), *hostile.values()):
         assert assets[digest(data)]["state"] == "ready"
+    whole = {digest(data) for data in (*good.values(), *hostile.values())}
+    await _assert_nobody_waited_for_bad_ones(tough_daemon, whole)
     assert children.most["python"] < (DECODER_MIB + DECODER_BASE_MIB) * MIB, children.most
     assert children.most["exiftool"] < 1024 * MIB, children.most
     await _assert_unharmed(tough_daemon)
@@ -242,6 +267,20 @@ def _assert_told(asset: Mapping[str, Any]) -> None:
         assert len(problem["reason"]) > 10, problem
         assert "Traceback" not in problem["reason"], problem
         assert "/tmp/" not in problem["reason"], problem
+
+
+async def _assert_nobody_waited_for_bad_ones(daemon: RunningDaemon, good: set[str]) -> None:
+    """Each good file had its turn: hardly a file that came later was done before it."""
+    async with rows_of(daemon) as rows:
+        overtaken = await rows.fetch(
+            """SELECT j.args ->> 'content_hash' AS content_hash, (
+                   SELECT count(*) FROM all_jobs AS later
+                   WHERE later.kind = j.kind AND later.id > j.id AND later.finished_at < j.finished_at) AS by
+               FROM all_jobs AS j WHERE j.kind = 'process_asset'"""
+        )
+    counts = [row["by"] for row in overtaken if row["content_hash"] in good]
+    assert len(counts) == len(good)
+    assert max(counts) <= OVERTAKING, sorted(counts)[-10:]
 
 
 async def _assert_unharmed(daemon: RunningDaemon) -> None:

@@ -6,14 +6,17 @@ import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import av
 import pytest
 from PIL import Image
 
-from lumilio.model import Role
-from tests.acceptance.callers import add_account, session_of, token_of
+from lumilio.jobs import make_web_version
+from lumilio.model import AssetId, Role
+from lumilio.queue import store
+from tests.acceptance.callers import add_account, admin_id, database_of, session_of, token_of
 from tests.acceptance.evidence import PATIENCE, assert_tidy, rows_of, settled
 from tests.films import film
 from tests.running import RunningDaemon, finished, running_daemon, upload
@@ -90,6 +93,27 @@ async def test_a_film_in_the_wrong_container_is_moved_into_another_without_encod
     assert web.find(b"moov") < web.find(b"mdat")
     async with client.get(asset["original_url"]) as response:
         assert await response.read() == data
+
+
+async def test_codecs_of_webm_in_another_container_become_webm(client: aiohttp.ClientSession) -> None:
+    data = film("matroska", video="libvpx-vp9", audio="libopus", seed=9)
+    asset = await playable(client, (await stored(client, "open.mkv", data))["id"])
+
+    mime, web = await played(client, asset)
+    assert (mime, *streams(web)) == ("video/webm", "matroska", ["vp9", "opus"])
+
+
+async def test_a_web_version_that_is_there_is_not_made_again(
+    client: aiohttp.ClientSession, shared_daemon: RunningDaemon
+) -> None:
+    asset = await playable(client, (await stored(client, "once.mkv", film("matroska", seed=10)))["id"])
+    async with database_of(shared_daemon) as database, database.transaction() as tx:
+        spec = make_web_version.spec(AssetId(UUID(asset["id"])), await admin_id(shared_daemon))
+        done = await store.enqueue(tx, spec)
+    async with asyncio.timeout(PATIENCE):
+        while (job := await _job(client, done.job_id))["state"] != "completed":
+            await asyncio.sleep(0.05)
+    assert job["result"] == {"needed": False}
 
 
 async def test_codecs_that_browsers_lack_are_encoded_anew(
@@ -236,6 +260,12 @@ async def test_a_cancelled_web_version_leaves_nothing_and_can_be_asked_for_again
             await settled(daemon)
             asset = await asset_of(client, asset["id"])
             assert (asset["playback"]["state"], asset["problems"]) == ("ready", [])
+
+
+async def _job(client: aiohttp.ClientSession, job_id: int) -> Document:
+    async with client.get(f"/api/v1/jobs/{job_id}") as response:
+        document: Document = await response.json()
+    return document
 
 
 async def _running_job(client: aiohttp.ClientSession) -> Document:

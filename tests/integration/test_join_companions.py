@@ -193,6 +193,31 @@ async def test_companions_go_into_the_trash_with_their_primary_and_come_back_wit
     assert await shots.listed() == {picture}
 
 
+async def test_a_companion_that_is_trashed_or_comes_back_alone_is_one_no_more(shots: Shots) -> None:
+    picture = await shots.add("a/IMG_1.JPG", "jpeg")
+    raw = await shots.add("a/IMG_1.CR2", "cr2")
+
+    assert await assets.set_trashed(shots.tx, raw, shots.owner_id) == [raw]
+    assert await shots.primary_of(raw) == (None, None)
+    assert await assets.clear_trashed(shots.tx, raw, shots.owner_id) == [raw]
+    await join_companions.join(shots.tx, raw)
+    assert await shots.primary_of(raw) == (picture, "raw")
+
+    await assets.set_trashed(shots.tx, picture, shots.owner_id)
+    assert await assets.clear_trashed(shots.tx, raw, shots.owner_id) == [raw]
+    assert await shots.listed() == {raw}
+    assert await assets.clear_trashed(shots.tx, picture, shots.owner_id) == [picture]
+    assert await shots.listed() == {raw, picture}
+
+
+async def test_one_of_very_many_with_the_same_name_still_finds_its_own(shots: Shots) -> None:
+    for number in range(60):
+        await shots.add(f"{number}/image.jpg", "jpeg", local=NOON + timedelta(minutes=number))
+    raw = await shots.add("59/image.dng", "dng", local=NOON + timedelta(minutes=59))
+
+    assert (await shots.primary_of(raw))[1] == "raw"
+
+
 async def test_what_is_in_the_trash_is_not_joined_to_what_is_not(shots: Shots) -> None:
     picture = await shots.add("a/IMG_1.JPG", "jpeg")
     await assets.set_trashed(shots.tx, picture, shots.owner_id)
