@@ -52,3 +52,7 @@ bench: .venv/.setup-peers
 	.venv/bin/python -m tests.benchmarks.api $(ARGS)
 	.venv/bin/python -m tests.benchmarks.ingest $(ARGS)
 	.venv/bin/python -m tests.benchmarks.queue $(ARGS)
+	.venv/bin/python -m tests.benchmarks.thumbnails $(ARGS)
+	.venv/bin/python -m tests.benchmarks.raw $(ARGS)
+	.venv/bin/python -m tests.benchmarks.video $(ARGS)
+	.venv/bin/python -m tests.benchmarks.exiftool $(ARGS)

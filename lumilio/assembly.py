@@ -155,7 +155,11 @@ async def build_worker(
     decoders = await resources.enter_async_context(
         DecoderPool(
             size=settings.processes or processors(),
-            limits=DecoderLimits(memory=settings.memory_mb * MIB, tasks=settings.recycle_after),
+            limits=DecoderLimits(
+                memory=settings.memory_mb * MIB,
+                tasks=settings.recycle_after,
+                growth=min(256, settings.memory_mb // 3) * MIB,
+            ),
             preload=CHILDREN_PRELOAD,
         )
     )

@@ -53,6 +53,8 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", f"{V1}/assets/{{asset_id}}", assets.delete_asset, _USER, answers={204: None}),
     _route("POST", f"{V1}/assets/{{asset_id}}/restore", assets.restore_asset, _USER,
            answers={200: schemas.AssetDocument}),
+    _route("POST", f"{V1}/assets/{{asset_id}}/render", assets.render_asset_again, _USER, body=schemas.RenderBody,
+           answers={202: schemas.RenderOrder}),
     _route("GET", f"{V1}/assets/{{asset_id}}/thumbnail", assets.get_thumbnail, _GUEST, query=assets.ThumbnailQuery,
            answers={200: "image/webp", 206: "image/webp", 304: None}),
     _route("GET", f"{V1}/assets/{{asset_id}}/original", assets.get_original, _GUEST,

@@ -6,6 +6,7 @@ import binascii
 import json
 import os
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -18,7 +19,16 @@ from pydantic import AwareDatetime, ConfigDict, Field
 from lumilio.api.asset_documents import THUMBNAIL_NAMES, asset_document, asset_item
 from lumilio.api.context import Context, answer, body_of, caller_of, context_of, id_of, query_of
 from lumilio.api.files import StoredFile
-from lumilio.api.schemas import AssetItem, AssetItems, Body, CheckBody, CheckResult, CheckResults
+from lumilio.api.schemas import (
+    AssetItem,
+    AssetItems,
+    Body,
+    CheckBody,
+    CheckResult,
+    CheckResults,
+    RenderBody,
+    RenderOrder,
+)
 from lumilio.catalog import assets, locations, thumbnails
 from lumilio.catalog.assets import AssetDetail, Period, Position, SortKey, SortOrder
 from lumilio.errors import Conflict, NotFound, OriginalMissing, RequestError
@@ -27,6 +37,7 @@ from lumilio.jobs.find_known import find_known
 from lumilio.jobs.library import Library
 from lumilio.model import AssetId, MediaKind, ProcessingState, UserId, parse_content_hash
 from lumilio.queue import store
+from lumilio.queue.policy import Priority
 from lumilio.storage import derivatives
 from lumilio.storage.disk import run_blocking
 
@@ -167,6 +178,18 @@ async def _render_again(context: Context, asset_id: AssetId, owner_id: UserId) -
     async with context.library.db.transaction() as tx:
         await store.enqueue(tx, render_asset.spec(asset_id, owner_id))
     context.library.wake_queue(render_asset.QUEUE)
+
+
+async def render_asset_again(request: web.Request) -> web.Response:
+    """Make the thumbnails of an asset anew."""
+    asset = await asset_of(request)
+    body = await body_of(request, RenderBody)
+    context = context_of(request)
+    spec = render_asset.spec(asset.id, caller_of(request).user_id, facts=body.facts, full=body.full)
+    async with context.library.db.transaction() as tx:
+        enqueued = await store.enqueue(tx, replace(spec, priority=Priority.INTERACTIVE))
+    context.library.wake_queue(render_asset.QUEUE)
+    return answer(RenderOrder(job_id=str(enqueued.job_id)), status=202)
 
 
 async def get_original(request: web.Request) -> web.StreamResponse:

@@ -329,6 +329,20 @@ class AssetDocument(AssetItem):
     problems: list[ProblemItem]
 
 
+class RenderBody(Body):
+    """How to make the thumbnails anew. `facts`: read what the file is and says again before. `full`: develop a RAW in
+    full size although it carries a picture; when that fails, what is there stays."""
+
+    facts: bool = False
+    full: bool = False
+
+
+class RenderOrder(BaseModel):
+    """The job that makes them; an equal one that waits already is not doubled."""
+
+    job_id: str
+
+
 class HealthCheck(BaseModel):
     """One thing that was tried."""
 

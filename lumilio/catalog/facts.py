@@ -20,6 +20,7 @@ from lumilio.model import (
     PersonRegion,
     Place,
     Playback,
+    ProcessingState,
     Rendition,
     Sidecar,
     SidecarKind,
@@ -85,8 +86,10 @@ async def add_file_tags(tx: Tx, asset_id: AssetId, owner_id: UserId, keywords: S
         await tx.execute("facts.put_file_tags", asset_id, owner_id, list(keywords))
 
 
-async def set_rendition(tx: Tx, asset_id: AssetId, rendition: Rendition) -> None:
-    """Record what a processor made of the file: it is ready."""
+async def set_rendition(
+    tx: Tx, asset_id: AssetId, rendition: Rendition, *, state: ProcessingState = ProcessingState.READY
+) -> None:
+    """Record what a processor made of the file, which is ready by that, or what stands in for it."""
     hashed = rendition.perceptual_hash
     await tx.execute(
         "facts.set_rendition",
@@ -98,6 +101,7 @@ async def set_rendition(tx: Tx, asset_id: AssetId, rendition: Rendition) -> None
         rendition.thumbhash,
         asdict(rendition.music) if rendition.music else None,
         asdict(rendition.streams) if rendition.streams else None,
+        state,
     )
 
 

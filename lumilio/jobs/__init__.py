@@ -29,6 +29,7 @@ from lumilio.queue.kinds import JobKind
 from lumilio.queue.periodic import PeriodicJob
 from lumilio.queue.store import Job, JobSpec
 from lumilio.tools.exiftool import ExifTool
+from lumilio.tools.versions import tool_versions
 
 LONGEST_STORE = 4 * 3600.0
 """Seconds: a 50 GB file copied where there are no hard links, at 5 MB/s. Every wait inside has its own, shorter end."""
@@ -47,8 +48,7 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
     rendering = RenderAsset(library=library, exiftool=exiftool, renderer=renderer)
     web_versions = MakeWebVersion(library=library, encoder=encoder)
     times = ChangeTimes(library=library)
-    versions = {**library.tool_versions, "lumilio": __version__}
-    retries = RetryProblems(library=library, versions=versions, formats=PROCESSORS.keys())
+    retries = RetryProblems(library=library, versions=_versions, formats=PROCESSORS.keys())
     trash = SettleTrash(library=library)
     sweep = SweepStaging(library=library)
     return (
@@ -69,6 +69,10 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
         JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args,
                 work=sweep.work, max_attempts=3, timeout=3600),
     )  # fmt: skip
+
+
+async def _versions() -> Mapping[str, str]:
+    return {**await tool_versions(), "lumilio": __version__}
 
 
 def queue_slots(config: Config, processors: int) -> Mapping[str, int]:

@@ -27,8 +27,11 @@ from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, FileReading, look, 
 from lumilio.log import get_log
 from lumilio.media import TOOLS, processor_for
 from lumilio.media.facts import facts_from_exif
+from lumilio.media.formats import RAW_FORMATS
 from lumilio.media.motion_film import probe_motion
-from lumilio.model import AssetId, Playback, Problem, ProcessingState, Rendition, UserId
+from lumilio.media.placeholder import render_placeholder
+from lumilio.media.raw import develop_raw_full
+from lumilio.model import AssetId, MediaKind, Playback, Problem, ProcessingState, Rendition, UserId
 from lumilio.queue import store
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import Priority
@@ -48,10 +51,12 @@ TOOL_MISSING_DELAY = timedelta(minutes=5)
 
 
 class Args(BaseModel):
-    """The asset to render; ``facts``: read what it is and says again before."""
+    """The asset to render. ``facts``: read what it is and says again before; ``full``: develop a RAW in full size
+    although it carries a picture."""
 
     asset_id: UUID
     facts: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +75,10 @@ class Renderer:
     timeout: float
 
 
-def spec(asset_id: AssetId, owner_id: UserId, *, facts: bool = False) -> JobSpec:
-    """A job that makes the derivatives anew, once however often it is asked for; with ``facts`` reads them first."""
-    args = Args(asset_id=asset_id, facts=facts)
-    key = f"{asset_id}:facts" if facts else str(asset_id)
+def spec(asset_id: AssetId, owner_id: UserId, *, facts: bool = False, full: bool = False) -> JobSpec:
+    """A job that makes the derivatives anew, once however often it is asked for; ``facts`` and ``full`` as in Args."""
+    args = Args(asset_id=asset_id, facts=facts, full=full)
+    key = ":".join([str(asset_id), *(["facts"] if facts else []), *(["full"] if full else [])])
     return JobSpec(kind=KIND, queue=QUEUE, args=args, key=key, max_attempts=3, owner_id=owner_id)
 
 
@@ -96,7 +101,7 @@ class RenderAsset:
         async with waiting_for_disk(self.library):
             if args.facts:
                 await self._read_again(job, AssetId(args.asset_id))
-            await render(self.library, self.renderer, AssetId(args.asset_id))
+            await render(self.library, self.renderer, AssetId(args.asset_id), full=args.full)
 
     async def _read_again(self, job: JobContext, asset_id: AssetId) -> None:
         """Detect and read the facts as at the first time; the file stays where its first capture time put it."""
@@ -140,20 +145,25 @@ class RenderAsset:
 
 
 async def show_given_up(tx: Tx, job: Job) -> None:
-    """A job that was given up (it crashed its process, say) becomes a problem of its asset, and nobody asks again."""
-    asset_id = AssetId(Args.model_validate(job.args).asset_id)
-    if await assets.get_for_rendering(tx, asset_id) is not None:
+    """A job that was given up (it crashed its process, say) becomes a problem of its asset, and nobody asks again.
+
+    What was only to be made better is as good as before.
+    """
+    args = Args.model_validate(job.args)
+    asset_id = AssetId(args.asset_id)
+    if not args.full and await assets.get_for_rendering(tx, asset_id) is not None:
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
         await problems.record(tx, asset_id, why_given_up(job, STEP))
 
 
 async def render(
-    library: Library, renderer: Renderer, asset_id: AssetId, *, give_up: JobSpec | None = None
+    library: Library, renderer: Renderer, asset_id: AssetId, *, give_up: JobSpec | None = None, full: bool = False
 ) -> Rendered:
     """Decode in a child, write thumbnails, record them, join what is of the same shot, and order a web version.
 
-    A decoder that fails raises ToolError; with ``give_up`` it becomes a problem instead, and that job tries later.
-    Raises RepositoryOffline, OriginalMissing, DiskFull.
+    A decoder that fails raises ToolError; with ``give_up`` it becomes a problem instead, and that job tries later. What
+    a file that cannot be decoded carries of a picture is shown beside its problem. ``full`` as in Args; when that
+    fails, what is there stays. Raises RepositoryOffline, OriginalMissing, DiskFull.
     """
     asset, repository, place = await _original(library, asset_id)
     await join_companions.join_committed(library, asset_id)
@@ -163,16 +173,39 @@ async def render(
             await assets.set_state(session, asset_id, ProcessingState.UNSUPPORTED)
         return Rendered(state=ProcessingState.UNSUPPORTED)
     path = await run_blocking(repository.resolve, place.current_path)
+    develop = full and asset.media_type.format in RAW_FORMATS
     try:
-        rendition = await renderer.decoders.run(processor, path, timeout=renderer.timeout)
+        chosen = develop_raw_full if develop else processor
+        rendition = await renderer.decoders.run(chosen, path, timeout=renderer.timeout)
         rendition = await _with_motion(renderer, path, asset, rendition)
     except (MediaError, ToolError) as exc:
+        if develop:
+            raise JobDiscarded(str(exc)) from exc
         if exc.retryable and give_up is None:
             raise
         problem = Problem(code=exc.code, step=STEP, reason=str(exc), tool=TOOLS[processor])
+        await _show_placeholder(library, renderer, repository, asset, path)
         return await _fail(library, asset_id, problem, give_up if exc.retryable else None)
     await _keep(library, repository, asset, rendition)
     return Rendered(state=ProcessingState.READY)
+
+
+async def _show_placeholder(
+    library: Library, renderer: Renderer, repository: Repository, asset: RenderingInput, path: Path
+) -> None:
+    """The small picture within a photo that cannot be decoded, if there is one; RAW has looked for it already."""
+    if asset.media_type.kind is not MediaKind.PHOTO or asset.media_type.format in RAW_FORMATS:
+        return
+    try:
+        rendition = await renderer.decoders.run(render_placeholder, path, timeout=renderer.timeout)
+    except (MediaError, ToolError) as exc:
+        get_log().debug("asset.without_placeholder", asset_id=asset.id, reason=exc)
+        return
+    if rendition is not None:
+        await derivatives.write_thumbnails(repository, asset.content_hash, rendition.thumbnails)
+        async with library.db.transaction() as tx:
+            await thumbnails.put_thumbnails(tx, asset.id, repository.id, rendition.thumbnails)
+            await facts.set_rendition(tx, asset.id, rendition, state=ProcessingState.PROBLEM)
 
 
 async def _with_motion(renderer: Renderer, path: Path, asset: RenderingInput, rendition: Rendition) -> Rendition:

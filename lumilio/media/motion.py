@@ -36,17 +36,6 @@ def find_video(path: Path, tags: Mapping[str, object], size: int) -> MotionVideo
         return next((each for each in found if _begins_video(file, each)), None)
 
 
-def motion_video(tags: Mapping[str, object], size: int) -> MotionVideo | None:
-    """Where the metadata say that the film lies, by Google's two ways; None also for places outside of the file."""
-    return next(_stated(tags, size), None)
-
-
-def holds_video(path: Path, motion: MotionVideo) -> bool:
-    """Whether an MP4 begins there: its first box is ``ftyp``. Raises StorageError when the file cannot be read."""
-    with open_original(path) as file:
-        return _begins_video(file, motion)
-
-
 def _begins_video(file: BinaryIO, motion: MotionVideo) -> bool:
     file.seek(motion.offset)
     return file.read(_HEAD_BYTES)[4:8] == b"ftyp"

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lumilio.errors import LumilioError, MediaOverBudget, ToolError
-from lumilio.tools import fence
+from lumilio.tools import decoding, fence
 from lumilio.tools.decoder_wire import Answer, Progress, Task
 from lumilio.tools.originals import granted
 
@@ -170,6 +170,7 @@ def _limit(limits: DecoderLimits, memory: _Memory) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file_bytes, limits.file_bytes))
     ceiling = memory.limited() + limits.memory
     resource.setrlimit(resource.RLIMIT_DATA, (ceiling, ceiling))
+    decoding.confine_to(limits.memory)
     with contextlib.suppress(OSError):  # a systemd sandbox may forbid both, and sets them for the unit instead
         os.nice(_NICENESS)
     with contextlib.suppress(OSError):

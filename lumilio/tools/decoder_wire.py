@@ -2,7 +2,8 @@
 
 The daemon is trusted by its children: tasks travel by pickle. A child that a hostile file has taken over is not, and
 unpickling what it sends would hand it the daemon: answers travel as JSON, out of which only plain values and the frozen
-dataclasses and enumerations of Lumilio are built.
+dataclasses and enumerations of Lumilio are built. Every field is of the type that its class declares, and the result of
+the type that its function declares: what reads them believes them.
 """
 
 import base64
@@ -19,7 +20,13 @@ from typing import Any, Self
 from uuid import UUID
 
 from lumilio.errors import LumilioError, ToolError
+from lumilio.tools.declared_types import fits, type_of_result, types_of_fields
 
+_MOST_VALUES = 100_000
+"""Values in one message; some 20 are usual. Each may take 64 bytes of memory for two of the message."""
+
+_LARGEST_INT = 1 << 64
+_MOST_WORDS = 4000
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -55,11 +62,13 @@ class Answer:
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
         """Raises ValueError, TypeError and LookupError for what no child of ours has sent."""
-        grown = int(message["grown"])
+        grown = _expected(message["grown"], int)
         if "error" not in message:
             return cls(result=_unpacked(message["result"]), grown=grown)
         code, words, details = message["error"]
-        return cls(error=_ERRORS.get(code, ToolError)(str(words), details=_unpacked(details)), grown=grown)
+        named = _expected(_unpacked(details), dict[str, object])
+        reason = _expected(words, str)[:_MOST_WORDS]
+        return cls(error=_ERRORS.get(code, ToolError)(reason, details=named), grown=grown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +83,31 @@ class Progress:
 
 def parse_message(data: bytes) -> Answer | Progress:
     """What a child has sent. Raises EOFError when it is no message: the child is not to be talked to any more."""
+    if sum(map(data.count, (b"[", b"{", b","))) > _MOST_VALUES:
+        raise EOFError("not an answer: it consists of too many values")
     try:
         message = json.loads(data)
         if "progress" in message:
-            fraction = float(message["progress"])
+            fraction: float = _expected(message["progress"], float)
             return Progress(fraction=min(1.0, max(0.0, fraction)) if math.isfinite(fraction) else 0.0)
         return Answer.of(message)
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as exc:
         raise EOFError(f"not an answer: {exc}") from exc
+
+
+def check_result(answer: Answer, task: Task) -> None:
+    """Raise EOFError for a result that is none of the task's function."""
+    try:
+        if answer.error is None:
+            _expected(answer.result, type_of_result(task.function))
+    except (TypeError, LookupError) as exc:
+        raise EOFError(f"not an answer: {exc}") from exc
+
+
+def _expected(value: Any, declared: Any) -> Any:
+    if not fits(value, declared):
+        raise TypeError(f"a {type(value).__name__} in place of {declared}")
+    return value
 
 
 def _error_classes(root: type[LumilioError]) -> dict[str, type[LumilioError]]:
@@ -143,9 +169,7 @@ _UNPACKERS: dict[str, Callable[[Any], object]] = {
     "float": float,
     "str": str,
     "enum": lambda parts: _lumilio_class(parts[0], parts[1], Enum)(parts[2]),
-    "dataclass": lambda parts: _lumilio_class(parts[0], parts[1], object)(
-        **{name: _unpacked(each) for name, each in parts[2].items()}
-    ),
+    "dataclass": lambda parts: _dataclass(_lumilio_class(parts[0], parts[1], object), parts[2]),
 }
 
 
@@ -155,10 +179,17 @@ def _unpacked(value: object) -> Any:
     if isinstance(value, dict):
         ((name, packed),) = value.items()
         return _UNPACKERS[name](packed)
+    if isinstance(value, int) and abs(value) >= _LARGEST_INT:
+        raise ValueError("a number is too large")
     return value
 
 
-def _lumilio_class(module: str, name: str, base: type) -> Callable[..., object]:
+def _dataclass(found: type, fields: Mapping[str, object]) -> object:
+    types = types_of_fields(found)
+    return found(**{name: _expected(_unpacked(each), types[name]) for name, each in fields.items()})
+
+
+def _lumilio_class(module: str, name: str, base: type) -> Any:
     """A class of Lumilio that only holds values. Nothing is imported for it. Raises LookupError."""
     found: Any = getattr(sys.modules.get(module) if module.startswith("lumilio.") else None, name, None)
     if not isinstance(found, type) or not issubclass(found, base):

@@ -27,7 +27,7 @@ from lumilio.log import get_log
 from lumilio.tools import fence
 from lumilio.tools.decoder_child import DecoderLimits
 from lumilio.tools.decoder_process import DecoderProcess, death
-from lumilio.tools.decoder_wire import Answer, Task
+from lumilio.tools.decoder_wire import Answer, Task, check_result
 from lumilio.tools.originals import open_descriptor
 from lumilio.tools.threads import DaemonThreads
 
@@ -164,9 +164,9 @@ class DecoderPool:
         loop with what the function reports, in order, but not with all of it.
 
         Function and arguments travel by pickle: the function is one of a module, not a closure. Its result is made of
-        plain values, collections, and frozen dataclasses and enumerations of Lumilio. A time-out or a cancellation
-        kills the child with all that it started, and only that one. Errors of the LumilioError tree arrive as they
-        were raised.
+        plain values, collections, and frozen dataclasses and enumerations of Lumilio, and is of the type that the
+        function declares. A time-out or a cancellation kills the child with all that it started, and only that one.
+        Errors of the LumilioError tree arrive as they were raised.
 
         Raises StorageError when a file cannot be opened, ToolTimedOut, DecoderCrashed when the child dies,
         MediaOverBudget when it runs out of memory, ToolError for any other exception of the function and when the pool
@@ -186,7 +186,7 @@ class DecoderPool:
             answer = await self._answered(_Call(task=task, on_progress=on_progress), timeout)
         if answer.error is not None:
             raise answer.error
-        return answer.result  # type: ignore[return-value]  # what this very function returned, or what a child forged
+        return answer.result  # type: ignore[return-value]  # check_result knows it, mypy does not
 
     async def _answered(self, call: _Call, timeout: float) -> Answer:
         pending = asyncio.get_running_loop().run_in_executor(self._threads, self._perform, call)
@@ -223,6 +223,7 @@ class DecoderPool:
                 if not call.hold(child):
                     raise ToolError("the call was abandoned")
                 answer = child.ask(call.task, descriptors, call.advance)
+                check_result(answer, call.task)
             except (OSError, EOFError) as exc:
                 call.hold(None)
                 status = child.bury(_BURIAL_SECONDS)

@@ -9,8 +9,10 @@ from PIL import Image
 from lumilio.errors import MediaOverBudget, ToolMissing
 
 DECODE_BUDGET = 640 * 1024 * 1024
-"""Bytes that decoding one picture may take; below the limit of a decoder child, so that most bombs are told apart
-from their header alone."""
+"""Bytes that decoding one picture may take where no limit is set, which is outside of decoder children; what one of
+the usual 768 MiB has."""
+
+_budget = DECODE_BUDGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,12 +38,27 @@ class Decoded:
     code_points: CodePoints | None = None
 
 
+def confine_to(memory: int) -> None:
+    """In a decoder child that may have ``memory`` bytes beyond its start: keep a sixth of them for what the estimates
+    leave out, so that most bombs are told apart from their header alone.
+
+    What earlier files have left behind does not count: whether a picture is refused must not depend on those before it.
+    """
+    global _budget  # a limit is its process's
+    _budget = memory * 5 // 6
+
+
+def decode_budget() -> int:
+    """Bytes that decoding one picture may take in this process."""
+    return _budget
+
+
 def check_budget(need: int, size: tuple[int, int]) -> None:
     """Refuse a picture that needs so many bytes before it is decoded. Raises MediaOverBudget."""
-    if need > DECODE_BUDGET:
+    if need > _budget:
         raise MediaOverBudget(
             f"a picture of {size[0]} x {size[1]} pixels needs about {need >> 20} MiB to decode; "
-            f"the limit is {DECODE_BUDGET >> 20} MiB"
+            f"the limit is {_budget >> 20} MiB"
         )
 
 

@@ -10,6 +10,7 @@ no escape for a newline and its open() has meanings for other characters.
 """
 
 import asyncio
+import errno
 import queue
 import shutil
 import subprocess
@@ -24,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lumilio.errors import ToolError, ToolMissing, ToolTimedOut
+from lumilio.errors import DiskFull, LumilioError, ToolError, ToolMissing, ToolTimedOut
 from lumilio.tools.exiftool_output import cleaned
 from lumilio.tools.exiftool_session import INSTALL, Session
 from lumilio.tools.process import output_of
@@ -35,7 +36,8 @@ _BATCH = 20
 _BURIAL_SECONDS = 5.0
 _SLACK_SECONDS = 5.0
 _STOPPED = "exiftool has been stopped"
-_ODD_ANSWERS = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_ODD_ANSWERS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 async def version() -> str:
@@ -57,7 +59,7 @@ class _Request:
         self.reader = reader
         return self.result.set_running_or_notify_cancel()
 
-    def fail(self, error: ToolError) -> None:
+    def fail(self, error: LumilioError) -> None:
         with suppress(InvalidStateError):
             self.result.set_exception(error)
 
@@ -101,7 +103,7 @@ class ExifTool:
         the largest values. A file of unknown or damaged content has an ``ExifTool:Error`` instead of raising.
 
         Raises ToolMissing while exiftool is not installed, ToolTimedOut or ToolError when it hung or died on this file
-        twice.
+        twice, and DiskFull when there is no room for a link on the disk of temporary files.
         """
         if not self._readers:
             raise ToolError(_STOPPED)
@@ -172,8 +174,7 @@ class _Reader:
         finally:
             self._requests.put(None)
             self._end_session()
-            if self._links is not None:
-                shutil.rmtree(self._links, ignore_errors=True)
+            self._remove_directory()
             self.ended.set_result(None)
 
     def _gather(self, first: _Request) -> list[_Request]:
@@ -193,9 +194,9 @@ class _Reader:
         try:
             if batch:
                 self._try(batch)
-        except ToolMissing as exc:
+        except (ToolMissing, DiskFull) as exc:
             for request in batch:
-                request.fail(ToolMissing(str(exc)))
+                request.fail(type(exc)(str(exc)))
         except ToolError:
             for request in batch:
                 self._answer_alone(request)
@@ -207,31 +208,32 @@ class _Reader:
     def _answer_alone(self, request: _Request) -> None:
         try:
             self._try([request])
-        except ToolError as exc:
+        except (ToolError, DiskFull) as exc:
             request.fail(exc)
 
     def _try(self, batch: list[_Request]) -> None:
-        """One request to exiftool. Raises ToolError when none of the batch got an answer."""
+        """One request to exiftool. Raises ToolError when none of the batch got an answer, and DiskFull."""
         self._busy_since = time.monotonic()
         if self.stopping:
             raise ToolError(_STOPPED)
         links: dict[str, _Request] = {}
         try:
-            for request in batch:
-                link = str(self._directory() / f"{next(self._numbers)}{request.extension}")
-                Path(link).symlink_to(request.path.absolute())
-                links[link] = request
+            self._link(batch, links)
             found = self._session_of_now().metadata(list(links), time.monotonic() + self._timeout)
             kept = {link: cleaned(found[link]) for link in links if link in found}
         except ToolError:
             self._end_session()
             raise
+        except OSError as exc:
+            self._end_session()
+            raise ToolError(f"exiftool cannot be asked: {exc.strerror}") from exc
         except _ODD_ANSWERS as exc:
             self._end_session()
             raise ToolError(f"exiftool gave no usable answer: {exc}") from exc
         finally:
             for link in links:
-                Path(link).unlink(missing_ok=True)
+                with suppress(OSError):
+                    Path(link).unlink()
         for link, request in links.items():
             if link in kept:
                 with suppress(InvalidStateError):
@@ -239,10 +241,28 @@ class _Reader:
             else:
                 request.fail(ToolError("exiftool said nothing about the file"))
 
+    def _link(self, batch: list[_Request], links: dict[str, _Request]) -> None:
+        """Put links to the files into ``links``. Raises DiskFull and ToolError, which tell no path of the server's."""
+        try:
+            for request in batch:
+                link = str(self._directory() / f"{next(self._numbers)}{request.extension}")
+                Path(link).symlink_to(request.path.absolute())
+                links[link] = request
+        except OSError as exc:
+            if exc.errno in _FULL:
+                raise DiskFull("no space is left on the disk of temporary files; free some of it") from exc
+            self._remove_directory()  # whatever clears away temporary files may have been there before
+            raise ToolError(f"exiftool cannot be handed the file: {exc.strerror}") from exc
+
     def _directory(self) -> Path:
         if self._links is None:
             self._links = Path(tempfile.mkdtemp(prefix="lumilio-exiftool-"))
         return self._links
+
+    def _remove_directory(self) -> None:
+        if self._links is not None:
+            shutil.rmtree(self._links, ignore_errors=True)
+        self._links = None
 
     def _session_of_now(self) -> Session:
         if self._session is None or not self._session.running:

@@ -2,13 +2,19 @@
 
 It runs behind the fence: it may read, because it is asked for files anywhere, but it writes nothing and reaches no
 network. Its own end is the kernel's work (PR_SET_PDEATHSIG, for which the thread that starts it has to live on): it
-does not notice the end of its input, it polls.
+does not notice the end of its input, it polls. It has a process group of its own, which an interrupt at the terminal
+leaves to the daemon to stop, and which dies as a whole.
+
+What it may read is not cut down to the repositories: Landlock ties a rule to the folder that it finds, so that a disk
+which is mounted again would be closed to it, and one which is dead would keep it from starting for all the others.
 """
 
+import math
 import os
 import resource
 import selectors
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Mapping
@@ -38,34 +44,38 @@ _ARGUMENTS = (
 )
 _OUTPUT_LIMIT = 64 * 1024 * 1024
 _MEMORY_LIMIT = 1024 * 1024 * 1024
+_LIMITS = ((resource.RLIMIT_AS, _MEMORY_LIMIT), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0))
 _EVERYTHING = Path("/")
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Session:
     """An exiftool that has been started, and that only its starter asks."""
 
     def __init__(self) -> None:
-        """Raises ToolMissing and OSError."""
+        """Raises ToolMissing and ToolError."""
         program = shutil.which("exiftool")
         if program is None:
             raise ToolMissing(f"'exiftool' is not installed; install it with: {INSTALL}")
         command = fence.command([program, *_START, *_ARGUMENTS], readable=[_EVERYTHING])
         pipe = subprocess.PIPE
-        self._process: Any = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)  # Any: its pipes are there
         self._numbers = count(1)
-        for limit, value in (
-            (resource.RLIMIT_AS, _MEMORY_LIMIT),
-            (resource.RLIMIT_FSIZE, 0),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            resource.prlimit(self._process.pid, limit, (value, value))
+        self._process: Any  # its pipes are there
+        try:
+            self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, process_group=0)
+        except OSError as exc:
+            raise ToolError(f"exiftool cannot be started: {exc.strerror}") from exc
+        with suppress(ProcessLookupError):
+            for limit, value in _LIMITS:
+                resource.prlimit(self._process.pid, limit, (value, value))
 
     @property
     def running(self) -> bool:
-        return bool(self._process.poll() is None)
+        return self._status() is None
 
     def metadata(self, paths: list[str], deadline: float) -> dict[str, Mapping[str, object]]:
         """What exiftool prints of each path. Raises ToolTimedOut, ToolError, OSError, ValueError and its like."""
+        self._limit_time(math.ceil(deadline - time.monotonic()) + 1)
         number = next(self._numbers)
         request = "".join(f"{line}\n" for line in (*paths, "-echo4", f"{{end{number}}}", f"-execute{number}"))
         self._process.stdin.write(request.encode())
@@ -88,7 +98,7 @@ class Session:
                 for key, _ in events:
                     chunk = os.read(key.fd, 1 << 18)
                     if not chunk:
-                        raise ToolError(f"exiftool died (status {self._process.poll()}): {_last_words(printed[err])}")
+                        raise ToolError(f"exiftool died (status {self._status()}): {_last_words(printed[err])}")
                     printed[key.fd] += chunk
                     if printed[key.fd].endswith(marks[key.fd]):
                         selector.unregister(key.fd)
@@ -96,7 +106,29 @@ class Session:
                         raise ToolError(f"exiftool printed more than {_OUTPUT_LIMIT >> 20} MiB")
         return bytes(printed[out].removesuffix(ready))
 
+    def _limit_time(self, seconds: int) -> None:
+        """Have the kernel kill it after so much more processor time: should the thread that watches it be lost."""
+        pid = self._process.pid
+        with suppress(OSError):
+            fields = (
+                Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            )  # proc_pid_stat(5), from the third
+            spent = (int(fields[11]) + int(fields[12])) // _TICKS
+            resource.prlimit(pid, resource.RLIMIT_CPU, (spent + seconds, resource.RLIM_INFINITY))
+
+    def _status(self) -> int | None:
+        """How it ended, negative for a signal. It is not waited for: until ``end``, its group must be no other's."""
+        try:
+            end = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return int(self._process.returncode or 0)
+        return None if end is None else end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+
     def kill(self) -> None:
+        """Kill it with all that it started."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
 
     def end(self, patience: float) -> "subprocess.Popen[bytes]":
@@ -105,7 +137,7 @@ class Session:
         exiftool only reads, so there is nothing that it could leave half done.
         """
         process: subprocess.Popen[bytes] = self._process
-        process.kill()
+        self.kill()
         with suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=patience)
         for pipe in (self._process.stdout, self._process.stderr):

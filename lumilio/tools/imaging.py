@@ -9,7 +9,9 @@ import errno
 import io
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import BinaryIO
 
@@ -38,6 +40,7 @@ from lumilio.tools.pillow_formats import (
 )
 from lumilio.tools.thumbnails import LARGEST, rendition, turned
 
+_PACKAGES = ("pillow-heif", "pillow-jxl-plugin", "pyvips-binary")
 _HEAD_BYTES = 256
 _TOO_MUCH = "decoding needs more memory than a decoder may use"
 _EMBEDDED = (JPEG, PNG, WEBP, BMP, GIF)
@@ -59,8 +62,13 @@ _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 
 
 def version() -> str:
-    """The version of Pillow."""
-    return PIL.__version__
+    """The version of Pillow, and those of the packages that bring the other decoders, libheif, libjxl and libvips:
+    ``13.0.0, pillow-heif 1.8.1, …``. None of them is loaded for it."""
+    found = [PIL.__version__]
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found.append(f"{package} {package_version(package)}")
+    return ", ".join(found)
 
 
 def render(path: Path) -> Rendition:
@@ -70,7 +78,7 @@ def render(path: Path) -> Rendition:
     last), of several pages or pictures the first. A picture is never enlarged: a small one has thumbnails of its own
     size.
 
-    Raises MediaDamaged with the library's words, MediaOverBudget when decoding would need more than DECODE_BUDGET
+    Raises MediaDamaged with the library's words, MediaOverBudget when decoding would need more than ``decode_budget``
     bytes, StorageError when the file itself cannot be read, and ToolMissing.
     """
     with _as_media_errors(), open_original(path) as file:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import rawpy
 
 from lumilio.errors import MediaDamaged, MediaError, MediaOverBudget, MediaUnsupported, StorageError
-from lumilio.tools.decoding import DECODE_BUDGET, check_budget
+from lumilio.tools.decoding import check_budget, decode_budget
 
 Pixels = npt.NDArray[np.uint8]
 """H x W x 3, sRGB."""
@@ -48,9 +48,9 @@ class RawFile:
     def __init__(self, file: BinaryIO) -> None:
         """Read all of the file. Raises MediaDamaged, MediaUnsupported, MediaOverBudget and StorageError."""
         self._file_bytes = os.fstat(file.fileno()).st_size
-        if self._file_bytes > DECODE_BUDGET:
+        if self._file_bytes > decode_budget():
             raise MediaOverBudget(
-                f"the RAW file has {self._file_bytes >> 20} MiB; the limit is {DECODE_BUDGET >> 20} MiB"
+                f"the RAW file has {self._file_bytes >> 20} MiB; the limit is {decode_budget() >> 20} MiB"
             )
         self._raw: Any = rawpy.RawPy()
         with self._as_media_errors():

@@ -48,7 +48,7 @@ UPDATE assets SET kind = $2, format = $3, mime = $4, updated_at = now() WHERE id
 
 -- name: set_rendition
 UPDATE assets
-SET state = 'ready', width = coalesce($2, width), height = coalesce($3, height), render_source = $4,
+SET state = $9, width = coalesce($2, width), height = coalesce($3, height), render_source = $4,
     perceptual_hash = $5, thumbhash = $6, music = $7, duration = coalesce((s.v).duration, duration),
     container = (s.v).container, video_codec = (s.v).video_codec, audio_codec = (s.v).audio_codec,
     frame_rate = (s.v).frame_rate, bit_rate = (s.v).bit_rate, rotation = (s.v).rotation, hdr = (s.v).hdr,

@@ -11,12 +11,13 @@ import pytest
 import pyvips
 from PIL import Image
 
-from lumilio.errors import MediaOverBudget
+from lumilio.errors import MediaDamaged, MediaOverBudget
 from lumilio.media.photo import process_photo
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from tests.conformance.painting import photograph, thumbnail
+from tests.integration.decoder_tasks import LOADED, MIB, keep_memory, own_pid
 
-MEMORY = 768 * 1024 * 1024
+MEMORY = 768 * MIB
 WIDTH, HEIGHT = 16_000, 12_500
 COLOUR = bytes((30, 144, 255))
 
@@ -124,10 +125,26 @@ async def test_a_lossless_webp_as_large_is_refused_for_what_its_decoder_would_ta
 
 
 async def test_a_library_that_meets_the_limit_says_so_and_the_child_lives(tmp_path: Path) -> None:
-    """The limit is below what the header lets expect."""
+    """The header lets expect less than the limit, of which something else has taken a part."""
     path = tmp_path / "picture"
     photograph(2000, 2000).save(path, "AVIF", quality=20, speed=10)
 
-    async with DecoderPool(size=1, limits=DecoderLimits(memory=20 * 1024 * 1024)) as pool:
-        with pytest.raises(MediaOverBudget):
+    async with DecoderPool(size=1, preload=LOADED, limits=DecoderLimits(memory=80 * MIB)) as pool:
+        child = await pool.run(keep_memory, 60 * MIB, timeout=30)
+        with pytest.raises(MediaOverBudget, match="more memory than a decoder may use"):
             await pool.run(process_photo, path, timeout=60)
+        assert await pool.run(own_pid, timeout=30) == child
+
+
+async def test_a_smaller_child_refuses_smaller_pictures_and_names_its_own_limit(
+    pool: DecoderPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "palette"
+    Image.new("P", (1, 1)).save(path, "GIF")
+    path.write_bytes(path.read_bytes().replace(struct.pack("<HH", 1, 1), struct.pack("<HH", 20_000, 10_000)))
+
+    async with DecoderPool(size=1, limits=DecoderLimits(memory=256 * MIB)) as small:
+        with pytest.raises(MediaOverBudget, match=r"needs about 222 MiB to decode; the limit is 213 MiB"):
+            await small.run(process_photo, path, timeout=60)
+    with pytest.raises(MediaDamaged):
+        await pool.run(process_photo, path, timeout=60)

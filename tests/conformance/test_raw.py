@@ -17,7 +17,7 @@ from PIL import Image
 
 from lumilio.errors import LumilioError, MediaDamaged, MediaError, MediaOverBudget, StorageError, ToolError, ToolMissing
 from lumilio.media.formats import RAW_FORMATS
-from lumilio.media.raw import develop_raw, process_raw
+from lumilio.media.raw import develop_raw_full, process_raw
 from lumilio.model import THUMBNAIL_SIZES, RenderSource, Rendition
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from lumilio.tools.libraw import RawFile
@@ -26,6 +26,7 @@ from tests.conformance.dng import GAIN, dng, light, mosaic
 from tests.conformance.painting import TURNS as STORED
 from tests.conformance.painting import photograph, thumbnail
 from tests.conformance.reference import Sample, psnr, samples
+from tests.integration.decoder_tasks import LOADED, MIB, keep_memory
 
 RAWS = [
     each
@@ -267,15 +268,25 @@ def test_a_dark_frame_stays_dark_and_a_bright_one_bright(tmp_path: Path) -> None
         assert mean == pytest.approx(shade, abs=3)
 
 
-def test_full_development_comes_only_when_asked_for(tmp_path: Path) -> None:
-    path = written(tmp_path / "photo.dng", dng(seen(photograph(2080, 800)), preview=jpeg(RED)))
+async def test_full_development_comes_only_when_asked_for(pool: DecoderPool, tmp_path: Path) -> None:
+    shown = written(tmp_path / "shown.dng", dng(seen(photograph(2080, 800)), preview=jpeg(RED)))
+    bare = written(tmp_path / "bare.dng", dng(seen(photograph(2080, 800)), orientation=6))
 
-    assert process_raw(path).source is RenderSource.EMBEDDED_PREVIEW
-    assert develop_raw(path).source is RenderSource.HALF_SIZE
-    full = develop_raw(path, full=True)
+    assert process_raw(shown).source is RenderSource.EMBEDDED_PREVIEW
+    assert process_raw(bare).source is RenderSource.HALF_SIZE
+    for path, size in ((shown, (2080, 800)), (bare, (800, 2080))):
+        full = await pool.run(develop_raw_full, path, timeout=60)
 
-    assert full.source is RenderSource.FULL_SIZE
-    looks_like(full, photograph(1040, 400), 33)
+        assert full.source is RenderSource.FULL_SIZE
+        assert (full.width, full.height) == size
+        looks_like(full, photograph(1040, 400).transpose(TURNS[6]) if path == bare else photograph(1040, 400), 33)
+
+
+def test_a_raw_file_of_which_only_the_preview_is_left_has_no_full_development(tmp_path: Path) -> None:
+    content = dng(seen(BLUE), preview=jpeg(RED))
+
+    with pytest.raises(MediaDamaged, match="RAW file"):
+        develop_raw_full(written(tmp_path / "cut.dng", content[: len(content) // 2]))
 
 
 def with_size(content: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes:
@@ -283,6 +294,14 @@ def with_size(content: bytes, old: tuple[int, int], new: tuple[int, int]) -> byt
     for tag, before, after in ((256, old[0], new[0]), (257, old[1], new[1])):
         content = content.replace(struct.pack("<HHII", tag, 4, 1, before), struct.pack("<HHII", tag, 4, 1, after))
     return content
+
+
+async def test_a_small_child_refuses_by_its_own_limit(tmp_path: Path) -> None:
+    path = written(tmp_path / "large.dng", dng(np.tile(seen(photograph(2080, 800)), (5, 3))))
+
+    async with DecoderPool(size=1, limits=DecoderLimits(memory=64 * MIB)) as pool:
+        with pytest.raises(MediaOverBudget, match=r"6240 x 4000 pixels needs about 147 MiB .*; the limit is 53 MiB"):
+            await pool.run(process_raw, path, timeout=60)
 
 
 def test_what_would_need_too_much_memory_is_refused_by_its_header(tmp_path: Path) -> None:
@@ -305,10 +324,12 @@ def test_of_what_is_too_large_to_develop_the_small_preview_is_shown(tmp_path: Pa
 
 @pytest.mark.parametrize("memory", [64, 100, 128, 150, 180])
 async def test_a_child_that_gets_too_little_memory_says_so_whenever_it_runs_out(tmp_path: Path, memory: int) -> None:
+    """As the header lets expect enough, all but ``memory`` MiB are taken by something else."""
     sensor = np.tile(seen(photograph(2080, 800)), (5, 3))
     path = written(tmp_path / "large.dng", dng(sensor))
 
-    async with DecoderPool(size=1, limits=DecoderLimits(memory=memory << 20)) as pool:
+    async with DecoderPool(size=1, preload=LOADED, limits=DecoderLimits(memory=256 * MIB)) as pool:
+        await pool.run(keep_memory, (256 - memory) * MIB, timeout=30)
         try:
             rendition = await pool.run(process_raw, path, timeout=60)
         except MediaOverBudget as error:

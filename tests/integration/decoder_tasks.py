@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from lumilio.errors import NotFound
+from lumilio.model import Playback, RenderSource, Rendition, Streams, Thumbnail
 from lumilio.tools.decoders import PRELOAD
+from lumilio.tools.decoding import decode_budget
 from lumilio.tools.originals import open_original, open_target, report_progress
 
 MIB = 1024 * 1024
@@ -232,10 +234,39 @@ def version_of_exiftool() -> str:
 
 def forge(message: bytes) -> None:
     """Send to the daemon what a child that was taken over might, in place of an answer."""
+    forge_bytes(len(message).to_bytes(4, "big") + message)
+
+
+def forge_bytes(sent: bytes) -> None:
+    """The same below the level of messages."""
     for descriptor in range(3, 256):
         try:
             pipe = socket.socket(fileno=descriptor)
         except OSError:
             continue
-        pipe.sendall(len(message).to_bytes(4, "big") + message)
+        pipe.sendall(sent)
         signal.pause()
+
+
+def forge_rendition(message: bytes) -> Rendition:
+    """A processor that was taken over."""
+    forge(message)
+    raise AssertionError("the daemon has not killed its child")
+
+
+def true_rendition() -> Rendition:
+    """All kinds of fields that an answer may have."""
+    return Rendition(
+        width=4000,
+        height=None,
+        thumbnails=(Thumbnail(size=150, width=150, height=1, data=b"\0webp"),),
+        source=RenderSource.POSTER,
+        perceptual_hash=2**64 - 1,
+        thumbhash=b"",
+        streams=Streams(container="mov", duration=2, frame_rate=29.97, hdr=False, playback=Playback.REMUX),
+        music=None,
+    )
+
+
+def budget_of_child() -> int:
+    return decode_budget()

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +20,7 @@ from lumilio.errors import ToolError, ToolMissing, ToolTimedOut
 from lumilio.tools import exiftool as owner
 from lumilio.tools.exiftool import ExifTool
 from lumilio.tools.process import output_of
+from lumilio.tools.versions import tool_versions
 from tests.conformance.reference import FIXTURES, samples
 from tests.integration.test_decoders import eventually_gone
 
@@ -279,10 +282,10 @@ async def test_an_exiftool_that_is_removed_is_missing_and_used_again_once_it_is_
 async def test_an_exiftool_that_leaves_its_pipes_open_when_it_is_killed_is_abandoned(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What was started by it holds the other ends, as a process does that the kernel cannot end."""
+    """What was started by it, and left its group, holds the other ends, as what the kernel cannot end does."""
     monkeypatch.setattr(owner, "_BURIAL_SECONDS", 0.5)
     program = tmp_path / "exiftool"
-    program.write_text(f"#!/bin/sh\ntail -f '{program}' &\nexec tail -f '{program}'\n")
+    program.write_text(f"#!/bin/sh\nsetsid tail -f '{program}' &\nexec tail -f '{program}'\n")
     program.chmod(0o755)
     try:
         async with ExifTool(timeout=0.5) as exiftool:
@@ -295,6 +298,102 @@ async def test_an_exiftool_that_leaves_its_pipes_open_when_it_is_killed_is_aband
         for process in psutil.process_iter(["cmdline"]):
             if str(program) in (process.info["cmdline"] or []):
                 process.kill()
+
+
+async def test_an_interrupt_at_the_terminal_is_for_the_daemon_alone(exiftool: ExifTool) -> None:
+    await exiftool.read(PICTURE, name_hint="a.jpg")
+    (process,) = running_exiftools()
+
+    assert os.getpgid(process.pid) == process.pid
+
+
+@pytest.mark.parametrize("end", ["exec tail -f /dev/null", "exit 3"])
+async def test_what_exiftool_started_dies_with_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
+    program = tmp_path / "exiftool"
+    program.write_text(f"#!/bin/sh\ntail -f '{program}' >/dev/null 2>&1 &\necho started $! >&2\n{end}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    async with ExifTool(timeout=1.0) as exiftool:
+        with pytest.raises(ToolError):
+            await exiftool.read(PICTURE, name_hint="a.jpg")
+
+    left = [each for each in psutil.process_iter(["cmdline"]) if str(program) in (each.info["cmdline"] or [])]
+    for each in left:
+        each.kill()
+    assert left == []
+
+
+async def test_processor_time_is_bounded_from_request_to_request() -> None:
+    async with ExifTool(timeout=100.0) as exiftool:
+        for _ in range(3):
+            await exiftool.read(PICTURE, name_hint="a.jpg")
+        (process,) = running_exiftools()
+
+        assert 100 <= process.rlimit(psutil.RLIMIT_CPU)[0] <= 110
+
+
+async def test_links_that_were_cleared_away_are_made_anew(
+    exiftool: ExifTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    await exiftool.read(PICTURE, name_hint="a.jpg")
+    (folder,) = tmp_path.iterdir()
+    folder.rmdir()
+
+    assert (await exiftool.read(PICTURE, name_hint="a.jpg"))["File:ImageWidth"] == 150
+
+
+async def test_a_reason_names_no_path_of_the_server(
+    exiftool: ExifTool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(ToolError) as caught:
+        await exiftool.read(PICTURE, name_hint="a.jpg")
+
+    assert str(caught.value) == "exiftool cannot be handed the file: No such file or directory"
+
+
+FULL_DISK = f"""
+import asyncio, subprocess, sys, tempfile
+from pathlib import Path
+from lumilio.errors import DiskFull
+from lumilio.tools.exiftool import ExifTool
+
+async def main(root):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=8", "small", str(root)], check=True, timeout=20)
+    tempfile.tempdir = str(root)
+    async with ExifTool() as exiftool:
+        await exiftool.read(Path({str(PICTURE)!r}), name_hint="a.jpg")
+        try:
+            for number in range(8):
+                (root / str(number)).touch()
+        except OSError:
+            pass
+        try:
+            await exiftool.read(Path({str(PICTURE)!r}), name_hint="a.jpg")
+        except DiskFull as exc:
+            print(exc)
+        (root / "0").unlink()
+        print((await exiftool.read(Path({str(PICTURE)!r}), name_hint="a.jpg"))["File:ImageWidth"])
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_a_full_disk_of_temporary_files_is_not_the_fault_of_the_file(tmp_path: Path) -> None:
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    child = subprocess.run(
+        ["unshare", "--mount", *as_root, sys.executable, "-c", FULL_DISK, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+    assert child.stdout.splitlines() == ["no space is left on the disk of temporary files; free some of it", "150"]
 
 
 class UnansweringPath(type(Path())):  # type: ignore[misc]  # the class depends on the platform
@@ -327,6 +426,26 @@ async def test_the_version_is_told() -> None:
 
     assert int(major) >= 12
     assert minor.isdigit()
+
+
+async def test_the_version_of_a_tool_tells_of_what_it_leans_on() -> None:
+    versions = await tool_versions()
+
+    number = r"\d+(\.\d+)+"
+    pictures = rf"{number}, pillow-heif {number}, pillow-jxl-plugin {number}(, pyvips-binary {number})?"
+    assert re.fullmatch(pictures, versions["pillow"])
+    assert re.fullmatch(rf"{number}, exiftool {number}", versions["libraw"])
+    assert re.match(number, versions["ffmpeg"])
+    assert versions["exiftool"] == await owner.version()
+
+
+async def test_without_exiftool_the_other_versions_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    versions = await tool_versions()
+
+    assert set(versions) == {"pillow", "libraw", "ffmpeg"}
+    assert "exiftool" not in versions["libraw"]
 
 
 async def test_a_program_that_hangs_is_killed_and_one_that_fails_is_quoted() -> None:

@@ -1,8 +1,10 @@
 """From staged bytes to a processed asset, stopped at every step and begun again, alone and beside its own twin."""
 
 import asyncio
+import io
 import os
 import random
+import struct
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -11,6 +13,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from PIL import Image
 
 from lumilio import jobs
 from lumilio.catalog import assets, locations, problems, repositories, thumbnails, users
@@ -25,7 +28,7 @@ from lumilio.model import AssetId, ContentHash, ProcessingState, Role, UploadId
 from lumilio.queue import control, store
 from lumilio.queue.control import JobFilter, depths
 from lumilio.queue.policy import JobState
-from lumilio.storage import staging
+from lumilio.storage import derivatives, staging
 from lumilio.storage.creation import create_repository
 from lumilio.storage.quarantine import quarantine
 from tests.acceptance.evidence import noise_photo
@@ -439,3 +442,31 @@ async def test_a_tool_has_a_whole_round_of_tries_after_a_retry(workshop: Worksho
     later = replace(attempt(MAX_ATTEMPTS + 1), max_attempts=2 * MAX_ATTEMPTS)
     with pytest.raises(DecoderCrashed):
         await workshop.job(Steps(at="a decoder is wanted", act=crash)).work(later, upload.args)
+
+
+async def test_a_photo_that_cannot_be_decoded_shows_the_picture_that_it_carries(workshop: Workshop) -> None:
+    upload = await _stage(workshop, _with_preview(), name="cut.jpg")
+    asset_id = await _process(workshop, upload)
+    async with workshop.db.session() as session:
+        asset = await assets.get_asset(session, AssetId(asset_id), workshop.owner_id)
+        row = await thumbnails.find_thumbnail(session, AssetId(asset_id), 150, workshop.owner_id)
+    assert asset is not None
+    assert (asset.state, asset.render_source) == ("problem", "embedded_preview")
+    assert [problem.step for problem in asset.problems] == ["render"]
+    assert asset.thumbhash is not None
+    assert row is not None
+    path = derivatives.thumbnail_path(workshop.repository, row.content_hash, 150)
+    assert await derivatives.is_whole(path, row.bytes)
+
+
+def _with_preview() -> bytes:
+    """A JPEG whose own data is cut off, and whose EXIF has a thumbnail of 160 pixels."""
+    small = io.BytesIO()
+    Image.effect_mandelbrot((160, 120), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(small, "JPEG")
+    head = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HI", 0, 14)
+    entries = [(0x0103, 3, 1, 6), (0x0201, 4, 1, 14 + 2 + 36 + 4), (0x0202, 4, 1, len(small.getvalue()))]
+    ifd = struct.pack("<H", 3) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + struct.pack("<I", 0)
+    block = head + ifd + small.getvalue()
+    whole = io.BytesIO()
+    Image.effect_mandelbrot((1600, 1200), (-2, -1.5, 1, 1.5), 50).convert("RGB").save(whole, "JPEG", exif=block)
+    return whole.getvalue()[: len(block) + 3000]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from lumilio.errors import StorageError
-from lumilio.media.motion import find_video, holds_video, motion_video
+from lumilio.media.motion import find_video
 from lumilio.model import MotionVideo
 from lumilio.tools.exiftool import ExifTool
 from tests.conformance.reference import FIXTURES, samples
@@ -107,12 +107,10 @@ async def test_a_micro_video_is_counted_from_the_end_of_the_file(
 
     assert tags["XMP-GCamera:MicroVideo"] == 1
     assert tags["XMP-GCamera:MicroVideoOffset"] == len(film)
-    motion = motion_video(tags, path.stat().st_size)
+    motion = find_video(path, tags, path.stat().st_size)
 
     assert motion is not None
     assert film_of(path, motion) == film
-    assert holds_video(path, motion)
-    assert find_video(path, tags, path.stat().st_size) == motion
 
 
 @pytest.mark.parametrize("padding", [0, 8, 100])
@@ -125,11 +123,10 @@ async def test_a_motion_photo_says_what_follows_the_picture(
     tags = await read(exiftool, path)
 
     assert isinstance(tags["XMP-Container:Directory"], list)
-    motion = motion_video(tags, path.stat().st_size)
+    motion = find_video(path, tags, path.stat().st_size)
 
     assert motion is not None
     assert film_of(path, motion) == film
-    assert holds_video(path, motion)
 
 
 async def test_a_gain_map_before_and_a_padded_item_behind_the_film_are_counted(
@@ -142,7 +139,7 @@ async def test_a_gain_map_before_and_a_padded_item_behind_the_film_are_counted(
     )
     path.write_bytes(picture("JPEG", description) + gain_map + film + bytes(44))
 
-    motion = motion_video(await read(exiftool, path), path.stat().st_size)
+    motion = find_video(path, await read(exiftool, path), path.stat().st_size)
 
     assert motion is not None
     assert film_of(path, motion) == film
@@ -157,7 +154,7 @@ async def test_what_exiftool_writes_itself_is_read(exiftool: ExifTool, tmp_path:
     with path.open("ab") as file:
         file.write(film)
 
-    motion = motion_video(await read(exiftool, path), path.stat().st_size)
+    motion = find_video(path, await read(exiftool, path), path.stat().st_size)
 
     assert motion is not None
     assert film_of(path, motion) == film
@@ -172,7 +169,6 @@ async def test_the_trailer_of_a_samsung_is_searched_for_its_film(
     tags = await read(exiftool, path)
 
     assert tags["Samsung:EmbeddedVideoType"] == "MotionPhoto_Data"
-    assert motion_video(tags, path.stat().st_size) is None
     motion = find_video(path, tags, path.stat().st_size)
 
     assert motion is not None
@@ -200,7 +196,6 @@ async def test_the_box_of_an_heic_is_found_with_and_without_a_description(
 async def test_a_photo_without_a_film_has_none(exiftool: ExifTool) -> None:
     for sample in samples():
         tags, size = sample.exif, sample.path.stat().st_size
-        assert motion_video(tags, size) is None, sample.name
         assert find_video(sample.path, tags, size) is None, sample.name
 
 
@@ -211,11 +206,11 @@ async def test_a_film_that_an_editor_dropped_is_not_believed_in(
     content = picture("JPEG", micro_video(len(film)))
     path.write_bytes(content + bytes(len(film)))
     tags, size = await read(exiftool, path), path.stat().st_size
-    motion = motion_video(tags, size)
 
-    assert motion is not None
-    assert not holds_video(path, motion)
+    assert tags["XMP-GCamera:MicroVideoOffset"] == len(film)
     assert find_video(path, tags, size) is None
+    path.write_bytes(content + film)
+    assert find_video(path, tags, size) is not None
 
 
 def directory(*items: object) -> dict[str, object]:
@@ -227,6 +222,7 @@ def item(length: object, semantic: object = "MotionPhoto", padding: object = 0) 
 
 
 PRIMARY = item(0, "Primary")
+STATED = {"XMP-GCamera:MicroVideo": 1, "XMP-GCamera:MicroVideoOffset": 500}
 
 
 @pytest.mark.parametrize(
@@ -253,8 +249,13 @@ PRIMARY = item(0, "Primary")
     ],
     ids=str,
 )
-def test_a_place_that_cannot_be_is_none(tags: dict[str, object]) -> None:
-    assert motion_video(tags, 1000) is None
+def test_a_place_that_cannot_be_is_none(tmp_path: Path, tags: dict[str, object]) -> None:
+    path = tmp_path / "films everywhere.jpg"
+    path.write_bytes(b"ftyp" * 250)
+
+    assert find_video(path, tags, 1000) is None
+    for possible in (STATED, directory(PRIMARY, item(500))):
+        assert find_video(path, possible, 1000) == MotionVideo(offset=500, bytes=500)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 8, 12, 40, 100, 500, 1500])
@@ -296,7 +297,7 @@ def test_boxes_that_lead_nowhere_end_the_search(tmp_path: Path) -> None:
 
 def test_a_file_that_is_gone_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
-        holds_video(tmp_path / "gone.jpg", MotionVideo(offset=10, bytes=100))
+        find_video(tmp_path / "gone.jpg", STATED, 1000)
 
 
 def test_a_photo_that_says_nothing_is_not_even_opened(tmp_path: Path) -> None:
@@ -306,4 +307,4 @@ def test_a_photo_that_says_nothing_is_not_even_opened(tmp_path: Path) -> None:
 def test_no_film_begins_beyond_the_end(tmp_path: Path) -> None:
     path = FIXTURES / "jpeg/digicamcor-POL_0136.JPG"
 
-    assert not holds_video(path, MotionVideo(offset=10**9, bytes=100))
+    assert find_video(path, STATED, 10**9) is None
