@@ -3,24 +3,20 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lumilio.client.access import WHICH_DAEMON, access_of, add_daemon_options, add_patience
-from lumilio.errors import ClientError
-from lumilio.log import printable
+from lumilio.client.access import access_of, add_patience
+from lumilio.client.commands import add_command, add_group, add_limit, limit_of, plain_name
 from lumilio.queue.policy import JobState
 
 if TYPE_CHECKING:
+    from lumilio.client.commands import Subparsers
     from lumilio.client.jobs import Selection
-
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _DEFAULT_LIMIT = 50
 _STATES = tuple(state.value for state in JobState)
 _JOB_ID = re.compile(r"[0-9]{1,19}")
-_LIMIT = re.compile(r"[1-9][0-9]{0,8}")
-_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _LIVE = tuple(state.value for state in JobState if not state.final)
 _FAILED = (JobState.DISCARDED.value, JobState.CANCELLED.value)
 
@@ -137,66 +133,37 @@ def add_parsers(subparsers: "Subparsers") -> None:
 
 
 def _group(subparsers: "Subparsers", name: str, summary: str, epilog: str) -> "Subparsers":
-    parser = subparsers.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]} of a running Lumilio.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    description = f"{summary[0].upper()}{summary[1:]} of a running Lumilio."
+    return add_group(subparsers, name, summary=summary, description=description, epilog=epilog)
 
 
 def _add_jobs(commands: "Subparsers") -> None:
-    listing = _command(commands, "list", run_list, "list jobs, newest first", _LIST, _LIST_EXAMPLES)
+    add = partial(add_command, commands, exit_codes=_EXIT_CODES)
+    listing = add("list", run_list, "list jobs, newest first", _LIST, _LIST_EXAMPLES)
     _add_filters(listing, _STATES)
-    amount = listing.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--limit", type=_limit, default=_DEFAULT_LIMIT, metavar="N", help=f"at most N jobs (default: {_DEFAULT_LIMIT})"
-    )
-    amount.add_argument("--all", action="store_true", help="no limit")
-    showing = _command(commands, "show", run_show, "show one job", _SHOW, _SHOW_EXAMPLES)
+    add_limit(listing, "jobs", default=_DEFAULT_LIMIT)
+    showing = add("show", run_show, "show one job", _SHOW, _SHOW_EXAMPLES)
     showing.add_argument("job_id", type=_job_id, metavar="ID", help="the job's id, as `lumilio jobs list` shows it")
-    retrying = _command(commands, "retry", run_retry, "try failed jobs again", _RETRY, _RETRY_EXAMPLES)
+    retrying = add("retry", run_retry, "try failed jobs again", _RETRY, _RETRY_EXAMPLES)
     _add_selection(retrying, _FAILED, "every job that was discarded or cancelled")
-    cancelling = _command(commands, "cancel", run_cancel, "cancel jobs", _CANCEL, _CANCEL_EXAMPLES)
+    cancelling = add("cancel", run_cancel, "cancel jobs", _CANCEL, _CANCEL_EXAMPLES)
     _add_selection(cancelling, _LIVE, "every job that is not over")
     cancelling.add_argument("--yes", action="store_true", help="do not ask")
-    watching = _command(commands, "watch", run_watch, "follow what happens to jobs", _WATCH, _WATCH_EXAMPLES)
+    watching = add("watch", run_watch, "follow what happens to jobs", _WATCH, _WATCH_EXAMPLES)
     add_patience(watching, "a daemon that went away")
 
 
 def _add_queues(commands: "Subparsers") -> None:
-    _command(commands, "list", run_queues, "list queues and workers", _QUEUES_LIST, _QUEUES_LIST_EXAMPLES)
+    add = partial(add_command, commands, exit_codes=_EXIT_CODES)
+    add("list", run_queues, "list queues and workers", _QUEUES_LIST, _QUEUES_LIST_EXAMPLES)
     for action, run, summary, description in (
         ("pause", run_pause, "begin no more jobs of queues", _PAUSE),
         ("resume", run_resume, "begin jobs of queues again", _RESUME),
     ):
-        parser = _command(commands, action, run, summary, description, _EACH_QUEUE_EXAMPLES.format(action=action))
+        parser = add(action, run, summary, description, _EACH_QUEUE_EXAMPLES.format(action=action))
         parser.add_argument(
-            "names", nargs="+", type=_name, metavar="NAME", help="queue, as `lumilio queues list` shows"
+            "names", nargs="+", type=plain_name, metavar="NAME", help="queue, as `lumilio queues list` shows"
         )
-
-
-def _command(
-    commands: "Subparsers",
-    name: str,
-    conduct: Callable[[argparse.Namespace], int],
-    summary: str,
-    description: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=f"{examples}\n{WHICH_DAEMON}\n{_EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_daemon_options(parser)
-    parser.set_defaults(run=run, conduct=conduct, refuse=parser.error)
-    return parser
 
 
 def _add_filters(parser: argparse.ArgumentParser, states: tuple[str, ...]) -> "argparse._ArgumentGroup":
@@ -209,8 +176,8 @@ def _add_filters(parser: argparse.ArgumentParser, states: tuple[str, ...]) -> "a
         metavar="STATE",
         help=f"in this state: {', '.join(states)}; may be given several times",
     )
-    which.add_argument("--queue", type=_name, metavar="NAME", help="of this queue")
-    which.add_argument("--kind", type=_name, metavar="NAME", help="of this kind")
+    which.add_argument("--queue", type=plain_name, metavar="NAME", help="of this queue")
+    which.add_argument("--kind", type=plain_name, metavar="NAME", help="of this kind")
     return which
 
 
@@ -219,23 +186,11 @@ def _add_selection(parser: argparse.ArgumentParser, states: tuple[str, ...], eve
     _add_filters(parser, states).add_argument("--all", action="store_true", help=every)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say and return the exit code."""
-    from lumilio.client.jobs_conduct import EXIT_UNREACHABLE
-
-    try:
-        return int(args.conduct(args))
-    except ClientError as exc:
-        print(f"lumilio: {printable(str(exc))}", file=sys.stderr)
-        return EXIT_UNREACHABLE
-
-
 def run_list(args: argparse.Namespace) -> int:
     """List jobs."""
     from lumilio.client.jobs_conduct import conduct_list
 
-    limit = None if args.all else args.limit
-    return conduct_list(access_of(args), _selection(args), limit=limit, as_json=args.json)
+    return conduct_list(access_of(args), _selection(args), limit=limit_of(args), as_json=args.json)
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -313,15 +268,3 @@ def _job_id(text: str) -> str:
     if not _JOB_ID.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the id of a job; ids are decimal numbers")
     return str(int(text))
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a name; names are letters, digits and _ . -")
-    return text
-
-
-def _limit(text: str) -> int:
-    if not _LIMIT.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of jobs")
-    return int(text)

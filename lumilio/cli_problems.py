@@ -1,28 +1,19 @@
 """``lumilio problems``: the arguments of the command. Its work lies in lumilio.client."""
 
 import argparse
-import re
-import sys
-from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from lumilio.client.access import WHICH_DAEMON, access_of, add_daemon_options
-from lumilio.errors import ClientError
-from lumilio.log import printable
+from lumilio.client.access import access_of
+from lumilio.client.commands import add_command, add_group, add_limit, asset_id, limit_of, plain_name
 from lumilio.model import MediaKind
 
 if TYPE_CHECKING:
+    from lumilio.client.commands import Subparsers
     from lumilio.client.problems import Selection
-
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-EXIT_UNREACHABLE = 2
 
 _DEFAULT_LIMIT = 50
 _MOST_NAMED = 1000
-_LIMIT = re.compile(r"[1-9][0-9]{0,8}")
-_NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 
 _EXIT_CODES = """\
 exit codes: 0 done; 1 nothing of that name has a problem; 2 wrong usage, or the daemon is unreachable or refuses;
@@ -89,58 +80,33 @@ examples:
 
 def add_parsers(subparsers: "Subparsers") -> None:
     """Add ``problems`` to the command line."""
-    parser = subparsers.add_parser(
+    commands = add_group(
+        subparsers,
         "problems",
-        help="list, show, retry and ignore what failed for files",
+        summary="list, show, retry and ignore what failed for files",
         description="What could not be done with the files of a running Lumilio.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    listing = _command(commands, "list", run_list, "list problems, newest first", _LIST, _LIST_EXAMPLES)
+    add = partial(add_command, commands, exit_codes=_EXIT_CODES)
+    listing = add("list", run_list, "list problems, newest first", _LIST, _LIST_EXAMPLES)
     _add_ignored(_add_filters(listing))
-    amount = listing.add_mutually_exclusive_group()
-    amount.add_argument(
-        "--limit", type=_limit, default=_DEFAULT_LIMIT, metavar="N", help=f"at most N (default: {_DEFAULT_LIMIT})"
-    )
-    amount.add_argument("--all", action="store_true", help="no limit")
-    showing = _command(commands, "show", run_show, "show the problems of one file", _SHOW, _SHOW_EXAMPLES)
-    showing.add_argument("asset_id", type=_asset_id, metavar="ASSET", help="id, as `lumilio problems list` shows it")
-    retrying = _command(commands, "retry", run_retry, "try failed files again", _RETRY, _RETRY_EXAMPLES)
+    add_limit(listing, "problems", default=_DEFAULT_LIMIT)
+    showing = add("show", run_show, "show the problems of one file", _SHOW, _SHOW_EXAMPLES)
+    showing.add_argument("asset_id", type=asset_id, metavar="ASSET", help="id, as `lumilio problems list` shows it")
+    retrying = add("retry", run_retry, "try failed files again", _RETRY, _RETRY_EXAMPLES)
     _add_ignored(_add_selection(retrying))
-    ignoring = _command(commands, "ignore", run_ignore, "hide problems, or show them again", _IGNORE, _IGNORE_EXAMPLES)
+    ignoring = add("ignore", run_ignore, "hide problems, or show them again", _IGNORE, _IGNORE_EXAMPLES)
     _add_selection(ignoring)
     ignoring.add_argument("--undo", action="store_true", help="take it back: show them again")
 
 
-def _command(
-    commands: "Subparsers",
-    name: str,
-    conduct: Callable[[argparse.Namespace], int],
-    summary: str,
-    description: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=f"{examples}\n{WHICH_DAEMON}\n{_EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_daemon_options(parser)
-    parser.set_defaults(run=run, conduct=conduct, refuse=parser.error)
-    return parser
-
-
 def _add_filters(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     which = parser.add_argument_group("which problems")
-    which.add_argument("--code", type=_name, help="with this code, such as media.damaged")
-    which.add_argument("--step", type=_name, help="of this step, such as render or facts")
-    which.add_argument("--tool", type=_name, help="of this tool, such as libraw or ffmpeg")
+    which.add_argument("--code", type=plain_name, help="with this code, such as media.damaged")
+    which.add_argument("--step", type=plain_name, help="of this step, such as render or facts")
+    which.add_argument("--tool", type=plain_name, help="of this tool, such as libraw or ffmpeg")
     which.add_argument("--kind", choices=[kind.value for kind in MediaKind], help="of photos, videos or audio")
-    which.add_argument("--format", type=_name, help="of files of this format, such as jpeg or nef")
+    which.add_argument("--format", type=plain_name, help="of files of this format, such as jpeg or nef")
     return which
 
 
@@ -150,7 +116,7 @@ def _add_ignored(which: "argparse._ArgumentGroup") -> None:
 
 def _add_selection(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup":
     parser.add_argument(
-        "asset_ids", nargs="*", type=_asset_id, metavar="ASSET", help="ids, as `lumilio problems list` shows them"
+        "asset_ids", nargs="*", type=asset_id, metavar="ASSET", help="ids, as `lumilio problems list` shows them"
     )
     parser.add_argument("--dry-run", action="store_true", help="only tell how many")
     which = _add_filters(parser)
@@ -158,21 +124,12 @@ def _add_selection(parser: argparse.ArgumentParser) -> "argparse._ArgumentGroup"
     return which
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say and return the exit code."""
-    try:
-        return int(args.conduct(args))
-    except ClientError as exc:
-        print(f"lumilio: {printable(str(exc))}", file=sys.stderr)
-        return EXIT_UNREACHABLE
-
-
 def run_list(args: argparse.Namespace) -> int:
     """List problems."""
     from lumilio.client.problems import conduct_list
 
-    limit = None if args.all else args.limit
-    return conduct_list(access_of(args), _selection(args, ignored=args.ignored), limit=limit, as_json=args.json)
+    wanted = _selection(args, ignored=args.ignored)
+    return conduct_list(access_of(args), wanted, limit=limit_of(args), as_json=args.json)
 
 
 def run_show(args: argparse.Namespace) -> int:
@@ -228,22 +185,3 @@ def _selection(args: argparse.Namespace, *, ignored: bool | None) -> "Selection"
         format=args.format,
         ignored=ignored,
     )
-
-
-def _asset_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an asset") from exc
-
-
-def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a name; names are letters, digits and _ . -")
-    return text
-
-
-def _limit(text: str) -> int:
-    if not _LIMIT.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of problems")
-    return int(text)

@@ -2,28 +2,22 @@
 
 import argparse
 import re
-import sys
-from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from lumilio.client.access import WHICH_DAEMON, access_of, add_daemon_options
-from lumilio.errors import ClientError
-from lumilio.log import printable
+from lumilio.client.access import access_of
+from lumilio.client.commands import add_command, add_group, asset_id, positive
 from lumilio.model import MediaKind
 
 if TYPE_CHECKING:
+    from lumilio.client.commands import Subparsers
     from lumilio.client.time_changes import Wish
-
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
-
-EXIT_UNREACHABLE = 2
 
 _DEFAULT_LIMIT = 20
 _MOST_NAMED = 3000
 _LONGEST = 200 * 365 * 86400
-_LIMIT = re.compile(r"[1-9][0-9]{0,2}")
+_MOST_LISTED = 500
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SHIFT = re.compile(r"([+-]?)(?:(\d{1,6})d)?(?:(\d{1,8})h)?(?:(\d{1,10})m)?(?:(\d{1,11})s)?")
 
@@ -77,15 +71,15 @@ examples:
 
 def add_parsers(subparsers: "Subparsers") -> None:
     """Add ``times`` to the command line."""
-    parser = subparsers.add_parser(
+    commands = add_group(
+        subparsers,
         "times",
-        help="shift capture times in bulk, or read them again",
+        summary="shift capture times in bulk, or read them again",
         description="Change the capture times of many assets of a running Lumilio.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    shifting = _command(commands, "shift", run_shift, "correct a clock that was wrong", _SHIFT_TEXT, _SHIFT_EXAMPLES)
+    add = partial(add_command, commands, exit_codes=_EXIT_CODES)
+    shifting = add("shift", run_shift, "correct a clock that was wrong", _SHIFT_TEXT, _SHIFT_EXAMPLES)
     shifting.add_argument(
         "--by",
         type=_shift,
@@ -94,34 +88,13 @@ def add_parsers(subparsers: "Subparsers") -> None:
         help="how far, such as +1h30m, -45s or +2d (write --by=-45s, with =, to go back)",
     )
     _add_selection(shifting)
-    deriving = _command(commands, "rederive", run_rederive, "read the times again", _REDERIVE, _REDERIVE_EXAMPLES)
+    deriving = add("rederive", run_rederive, "read the times again", _REDERIVE, _REDERIVE_EXAMPLES)
     deriving.add_argument("--discard-edits", action="store_true", help="also where people set the time")
     _add_selection(deriving)
-    listing = _command(commands, "list", run_list, "list the changes, newest first", _LIST, _LIST_EXAMPLES)
+    listing = add("list", run_list, "list the changes, newest first", _LIST, _LIST_EXAMPLES)
     listing.add_argument(
         "--limit", type=_limit, default=_DEFAULT_LIMIT, metavar="N", help=f"at most N (default: {_DEFAULT_LIMIT})"
     )
-
-
-def _command(
-    commands: "Subparsers",
-    name: str,
-    conduct: Callable[[argparse.Namespace], int],
-    summary: str,
-    description: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=f"{examples}\n{WHICH_DAEMON}\n{_EXIT_CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    add_daemon_options(parser)
-    parser.set_defaults(run=run, conduct=conduct, refuse=parser.error)
-    return parser
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -129,7 +102,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-wait", action="store_true", help="begin, and do not wait for the end")
     which = parser.add_argument_group("which assets", "* and ? stand for any characters and any one; case is ignored")
     which.add_argument(
-        "asset_ids", nargs="*", type=_asset_id, metavar="ASSET", help="these, with the other files of the same shots"
+        "asset_ids", nargs="*", type=asset_id, metavar="ASSET", help="these, with the other files of the same shots"
     )
     which.add_argument(
         "--from", dest="captured_from", type=_first, metavar="TIME", help="captured at this day or time or later"
@@ -146,15 +119,6 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--model", type=_pattern, help="of cameras of this model")
     which.add_argument("--file-name", type=_pattern, metavar="NAME", help="with such a name, such as 'PXL_*.jpg'")
     which.add_argument("--all", action="store_true", help="every asset")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Do what the arguments say and return the exit code."""
-    try:
-        return int(args.conduct(args))
-    except ClientError as exc:
-        print(f"lumilio: {printable(str(exc))}", file=sys.stderr)
-        return EXIT_UNREACHABLE
 
 
 def run_shift(args: argparse.Namespace) -> int:
@@ -241,13 +205,6 @@ def _local(text: str) -> datetime:
     return found
 
 
-def _asset_id(text: str) -> str:
-    try:
-        return str(UUID(text))
-    except ValueError as exc:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the id of an asset") from exc
-
-
 def _pattern(text: str) -> str:
     if not 1 <= len(text) <= 255:
         raise argparse.ArgumentTypeError("a name or pattern has 1 to 255 characters")
@@ -255,6 +212,6 @@ def _pattern(text: str) -> str:
 
 
 def _limit(text: str) -> int:
-    if not _LIMIT.fullmatch(text) or int(text) > 500:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 500")
-    return int(text)
+    if (number := positive(text)) > _MOST_LISTED:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {_MOST_LISTED}")
+    return number

@@ -23,56 +23,51 @@ from lumilio.queue.store import Job
 MAX_ASSETS = 1000
 """Assets that one request names."""
 
-AssetIds = Annotated[tuple[UUID, ...], Field(min_length=1, max_length=MAX_ASSETS)]
 
+class _Filter(Body):
+    """What problems are told apart by; what is not given fits everything."""
 
-class ProblemsQuery(Body):
-    """Query of a listing; `cursor` is a previous answer's `next_cursor`, and may go with another filter."""
-
-    asset_id: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=100)] | None = None
     code: Name | None = None
     step: Name | None = None
     tool: Name | None = None
     kind: MediaKind | None = None
     format: Name | None = None
+
+
+class ProblemsQuery(_Filter):
+    """Query of a listing; `cursor` is a previous answer's `next_cursor`, and may go with another filter."""
+
+    asset_id: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=100)] | None = None
     ignored: bool | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     cursor: Annotated[str, Field(max_length=512)] | None = None
 
 
-class RetryProblemsBody(Body):
+class _ManyProblems(_Filter):
+    """Which problems something is done to."""
+
+    asset_id: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=MAX_ASSETS)] | None = None
+    all: StrictBool = False
+    dry_run: StrictBool = False
+
+
+class RetryProblemsBody(_ManyProblems):
     """Which problems: all that fit everything that is given. Without a filter `all` has to be true. With `dry_run`
     they are only counted."""
 
-    asset_id: AssetIds | None = None
-    code: Name | None = None
-    step: Name | None = None
-    tool: Name | None = None
-    kind: MediaKind | None = None
-    format: Name | None = None
     ignored: StrictBool | None = None
-    all: StrictBool = False
-    dry_run: StrictBool = False
 
 
-class IgnoreProblemsBody(Body):
+class IgnoreProblemsBody(_ManyProblems):
     """Which problems: all that fit everything that is given. Without a filter `all` has to be true. `ignored` is what
     they become; with `dry_run` they are only counted."""
 
-    asset_id: AssetIds | None = None
-    code: Name | None = None
-    step: Name | None = None
-    tool: Name | None = None
-    kind: MediaKind | None = None
-    format: Name | None = None
     ignored: StrictBool = True
-    all: StrictBool = False
-    dry_run: StrictBool = False
 
 
 class ListedProblemItem(BaseModel):
     """A step that failed for a file. `path` is relative to its repository, null when the file is not in place;
-    `attempts` counts the failures between `first_seen` and `last_seen`; `next_attempt` is when a job tries
+    `attempts` is how often it was tried in vain from `first_seen` to `last_seen`; `next_attempt` is when a job tries
     it again, null when none does by itself."""
 
     asset_id: UUID
@@ -173,7 +168,7 @@ def _filter(asked: ProblemsQuery | RetryProblemsBody | IgnoreProblemsBody) -> Pr
     )
 
 
-def _refuse_everything(body: RetryProblemsBody | IgnoreProblemsBody, filtered: bool) -> None:
+def _refuse_everything(body: _ManyProblems, filtered: bool) -> None:
     named = body.asset_id or body.code or body.step or body.tool or body.kind or body.format
     if not (named or filtered or body.all):
         raise RequestError(

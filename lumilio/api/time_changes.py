@@ -33,8 +33,8 @@ ChangeState = Literal["waiting", "running", "ended", "stopped"]
 class TimeSelection(Body):
     """Which assets outside the trash: all that fit everything that is given. Without anything `all` has to be true.
 
-    `ids` stands for what is of the same shot as well. `captured_from` and `captured_to`, which is not included, are
-    wall clocks. In `make`, `model` and `file_name`, `*` and `?` stand for any characters and any one; case is ignored.
+    `ids` stands for all files of the same shots. `captured_from` and `captured_to`, which is not included, are wall
+    clocks. In `make`, `model` and `file_name`, `*` and `?` stand for any characters and any one; case is ignored.
     """
 
     ids: Annotated[tuple[UUID, ...], Field(min_length=1, max_length=MAX_NAMED)] | None = None

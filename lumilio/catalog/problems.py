@@ -1,13 +1,13 @@
 """Problems: the steps that failed for files, who has seen them, and which of them are worth another try."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from lumilio.db import Row, Tx
 from lumilio.log import printable
-from lumilio.model import AssetId, MediaKind, Problem, RepoPath, UserId
+from lumilio.model import AssetId, MediaKind, Problem, RepoPath, RepositoryId, UserId
 
 _REASON_CHARACTERS = 2000
 
@@ -80,15 +80,15 @@ class Candidate:
     step: str | None
 
 
-async def record(tx: Tx, asset_id: AssetId, problem: Problem) -> None:
-    """Show a failed step beside its asset. The same step again is one more attempt.
+async def record(tx: Tx, asset_id: AssetId, problem: Problem, *, attempts: int = 1) -> None:
+    """Show a failed step beside its asset, after so many tries, which add up. What was given up before it began counts
+    as one.
 
     What somebody ignored stays ignored while it fails in the same way with the same version of its tool.
     """
     reason = printable(problem.reason)[:_REASON_CHARACTERS]
-    await tx.execute(
-        "problems.record", asset_id, problem.step, problem.code, reason, problem.tool, problem.tool_version
-    )
+    told = (problem.step, problem.code, reason, problem.tool, problem.tool_version)
+    await tx.execute("problems.record", asset_id, *told, max(1, attempts))
 
 
 async def clear(tx: Tx, asset_id: AssetId, *steps: str) -> None:
@@ -132,19 +132,36 @@ async def set_ignored(tx: Tx, owner_id: UserId, named: Sequence[tuple[AssetId, s
     return await tx.execute("problems.set_ignored", owner_id, asset_ids, steps, ignored)
 
 
+async def failed_elsewhere(tx: Tx, asset_ids: Collection[AssetId], steps: Sequence[str]) -> Collection[AssetId]:
+    """Those of the assets that have a problem of another step than these."""
+    return {AssetId(row["asset_id"]) for row in await tx.rows("problems.failed_elsewhere", list(asset_ids), steps)}
+
+
 async def take_outdated(tx: Tx, versions: Mapping[str, str], *, limit: int) -> Sequence[Candidate]:
     """The assets of at most ``limit`` problems that other versions of the tools made; ``versions`` maps tool → version.
 
     Each problem is given once for each version: for the tool that it names, or for ``lumilio``. An asset may come
     several times. Ignored problems, the trash and failures of the server itself are left out.
     """
-    rows = await tx.rows("problems.take_outdated", list(versions), list(versions.values()), limit)
-    return [_candidate(row) for row in rows]
+    found: list[Candidate] = []
+    for tool, version in versions.items():
+        rows = await tx.rows("problems.take_outdated", tool, version, limit - len(found))
+        found += [_candidate(row) for row in rows]
+    return found
 
 
 async def now_supported(tx: Tx, formats: Sequence[str], *, after: AssetId | None, limit: int) -> Sequence[Candidate]:
     """Assets outside the trash that were of no use when they came, and are of one of ``formats``, by keyset."""
     return [_candidate(row) for row in await tx.rows("problems.now_supported", formats, after or UUID(int=0), limit)]
+
+
+async def unrendered(
+    tx: Tx, repository_ids: Sequence[RepositoryId], *, after: AssetId | None, limit: int
+) -> Sequence[Candidate]:
+    """Assets in these repositories, outside the trash, that an earlier version rendered: without hashes, places and
+    what else came since. By keyset."""
+    rows = await tx.rows("problems.unrendered", repository_ids, after or UUID(int=0), limit)
+    return [_candidate(row) for row in rows]
 
 
 def _candidate(row: Row) -> Candidate:

@@ -18,7 +18,8 @@ _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_", "*": "%", "?": "_"})
 class Selection:
     """Which assets outside the trash: all that fit everything that is given; None: any.
 
-    ``ids`` stands for what is of the same shot as well. The times are wall clocks, naive, ``captured_to`` not included.
+    ``ids`` stands for all files of the same shots, whichever of them it names. The times are wall clocks, naive,
+    ``captured_to`` not included.
     In ``make``, ``model`` and ``file_name``, ``*`` and ``?`` stand for any characters and any one; case is ignored.
     """
 
@@ -52,9 +53,10 @@ class Selection:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeChange:
     """One change. ``shift`` None: the times are read out of the facts again, also those that people set when
+    ``discard_edits``.
 
-    ``discard_edits``. Assets up to ``done_up_to`` are done, and ``changed`` of them had another time before;
-    ``ended_at`` is None until all are.
+    Assets up to ``done_up_to`` are done, and ``changed`` of them had another time before; ``ended_at`` is None until
+    all are.
     """
 
     id: TimeChangeId

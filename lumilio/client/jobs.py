@@ -3,19 +3,17 @@
 Documents are those of the API as they came, for scripts; ``job_view`` makes them fit for people.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from lumilio.client.exchange import Answer, ConnectionLost
-from lumilio.client.library import documents, not_understood
-from lumilio.client.session import ANSWER_SECONDS, Session, away
+from lumilio.client import paging
+from lumilio.client.asking import accepted, ask, reaching
+from lumilio.client.members import Document
+from lumilio.client.paging import Page
+from lumilio.client.session import Session
 from lumilio.queue.policy import JobState
 
-Document = Mapping[str, object]
-
-PAGE_LIMIT = 500
-"""Most jobs in one ``GET /jobs``."""
 MOST_COUNTED = 5000
 """Jobs that are counted before a question; more are "or more"."""
 BULK_SECONDS = 3600.0
@@ -34,14 +32,6 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Some jobs, newest first; ``next_cursor`` asks for those after them."""
-
-    items: Sequence[Document]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The daemon knows no such thing, or its state does not allow what was asked for; fit for a terminal."""
 
@@ -57,27 +47,11 @@ class Counted:
     or_more: bool = False
 
 
-async def _read_page(session: Session, wanted: Selection, *, limit: int, cursor: str | None = None) -> Page:
-    """At most ``limit`` jobs, which is at most PAGE_LIMIT. Raises ClientError."""
-    query = [("state", state) for state in wanted.states] + [("limit", str(limit))]
-    named = (("queue", wanted.queue), ("kind", wanted.kind), ("cursor", cursor))
-    query += [(name, value) for name, value in named if value is not None]
-    body = _body(session, await _call(session, "GET", "/jobs", query=query))
-    return Page(items=documents(body, "items"), next_cursor=_cursor(body))
-
-
-async def read_pages(session: Session, wanted: Selection, *, limit: int | None) -> AsyncGenerator[Page, None]:
+def read_pages(session: Session, wanted: Selection, *, limit: int | None) -> AsyncGenerator[Page, None]:
     """The newest ``limit`` jobs (None: all), at least one page. Raises ClientError."""
-    cursor: str | None = None
-    left = limit
-    while True:
-        size = PAGE_LIMIT if left is None else min(PAGE_LIMIT, left)
-        page = await _read_page(session, wanted, limit=size, cursor=cursor)
-        yield page
-        cursor = page.next_cursor
-        left = None if left is None else max(0, left - len(page.items))
-        if cursor is None or left == 0 or not page.items:
-            return
+    filters = [("state", state) for state in wanted.states]
+    filters += [(name, value) for name, value in (("queue", wanted.queue), ("kind", wanted.kind)) if value is not None]
+    return paging.read_pages(session, "/jobs", filters, limit=limit)
 
 
 async def read_job(session: Session, job_id: str) -> Document | Refused:
@@ -97,14 +71,12 @@ async def cancel_job(session: Session, job_id: str) -> Document | Refused:
 
 async def retry_selected(session: Session, wanted: Selection) -> Document:
     """Retry all that fit; the counts. Raises ClientError."""
-    answer = await _call(session, "POST", "/jobs/retry", payload=_filter(wanted), seconds=BULK_SECONDS)
-    return _body(session, answer)
+    return await ask(session, "POST", "/jobs/retry", payload=_filter(wanted), seconds=BULK_SECONDS)
 
 
 async def cancel_selected(session: Session, wanted: Selection) -> Document:
     """Cancel all that fit; the counts. Raises ClientError."""
-    answer = await _call(session, "POST", "/jobs/cancel", payload=_filter(wanted), seconds=BULK_SECONDS)
-    return _body(session, answer)
+    return await ask(session, "POST", "/jobs/cancel", payload=_filter(wanted), seconds=BULK_SECONDS)
 
 
 async def count_live(session: Session, wanted: Selection) -> Counted:
@@ -122,7 +94,7 @@ async def count_live(session: Session, wanted: Selection) -> Counted:
 
 async def read_queues(session: Session) -> Document:
     """All queues and the workers. Raises ClientError."""
-    return _body(session, await _call(session, "GET", "/queues"))
+    return await ask(session, "GET", "/queues")
 
 
 async def pause_queue(session: Session, name: str) -> Document | Refused:
@@ -135,44 +107,14 @@ async def resume_queue(session: Session, name: str) -> Document | Refused:
     return await _asked(session, "POST", f"/queues/{name}/resume")
 
 
-async def _call(
-    session: Session,
-    method: str,
-    path: str,
-    *,
-    payload: Document | None = None,
-    query: Sequence[tuple[str, str]] = (),
-    seconds: float = ANSWER_SECONDS,
-) -> Answer:
-    try:
-        return await session.call(method, path, payload=payload, query=query, seconds=seconds)
-    except ConnectionLost as exc:
-        raise away(exc) from exc
-
-
-def _body(session: Session, answer: Answer) -> Document:
-    if answer.status >= 400:
-        raise session.refusal(answer)
-    return answer.body
-
-
 async def _asked(session: Session, method: str, path: str) -> Document | Refused:
-    answer = await _call(session, method, path)
+    with reaching():
+        answer = await session.call(method, path)
     if answer.status in _ABOUT_THE_THING:
         return Refused(code=answer.code, reason=answer.reason)
-    return _body(session, answer)
+    return accepted(session, answer)
 
 
 def _filter(wanted: Selection) -> Document:
     members = {"state": list(wanted.states), "queue": wanted.queue, "kind": wanted.kind}
     return {key: value for key, value in members.items() if value} or {"all": True}
-
-
-def _cursor(body: Document) -> str | None:
-    match body.get("next_cursor"):
-        case None:
-            return None
-        case str(cursor) if cursor:
-            return cursor
-        case _:
-            raise not_understood("next_cursor")

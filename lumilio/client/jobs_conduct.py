@@ -1,20 +1,17 @@
 """Run one command about jobs or queues: ask the daemon, show the answer, tell the exit code."""
 
-import asyncio
 import contextlib
-import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from lumilio.client import jobs
-from lumilio.client.access import Access, Credentials, find_credentials
+from lumilio.client.access import Access, find_credentials
+from lumilio.client.asking import converse, speak, write_json
 from lumilio.client.events import follow_events
-from lumilio.client.exchange import Notice
 from lumilio.client.job_view import view_job, view_queue, view_workers
-from lumilio.client.jobs import Counted, Document, Refused, Selection
+from lumilio.client.jobs import Counted, Refused, Selection
 from lumilio.client.jobs_display import (
     Paper,
     complain,
@@ -28,14 +25,13 @@ from lumilio.client.jobs_display import (
 )
 from lumilio.client.jobs_watch import WatchJson, WatchLines
 from lumilio.client.library import documents
+from lumilio.client.members import Document
+from lumilio.client.paging import write_pages
 from lumilio.client.session import Session
 from lumilio.log import printable
 
 EXIT_DONE = 0
 EXIT_NOT_DONE = 1
-EXIT_UNREACHABLE = 2
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +53,7 @@ RESUME = Action(noun="queue", key="name", act=jobs.resume_queue, done="resumed")
 def conduct_list(access: Access, wanted: Selection, *, limit: int | None, as_json: bool) -> int:
     """Show the newest ``limit`` jobs (None: all). Raises ClientError, as all of these."""
     show = _list_as_json if as_json else _list_as_table
-    return _run(find_credentials(access), lambda session: show(session, wanted, limit))
+    return converse(access, lambda session: show(session, wanted, limit))
 
 
 def conduct_show(access: Access, job_id: str, *, as_json: bool) -> int:
@@ -68,10 +64,10 @@ def conduct_show(access: Access, job_id: str, *, as_json: bool) -> int:
         if isinstance(found, Refused):
             complain(found.reason)
             return EXIT_NOT_DONE
-        _write_json(found) if as_json else _show_job(found)
+        write_json(found) if as_json else _show_job(found)
         return EXIT_DONE
 
-    return _run(find_credentials(access), show)
+    return converse(access, show)
 
 
 def conduct_each(access: Access, action: Action, names: Sequence[str], *, as_json: bool) -> int:
@@ -87,15 +83,15 @@ def conduct_each(access: Access, action: Action, names: Sequence[str], *, as_jso
         return EXIT_NOT_DONE if any(result["outcome"] == "failed" for result in results) else EXIT_DONE
 
     try:
-        return _run(find_credentials(access), act)
+        return converse(access, act)
     finally:
         if as_json and results:  # what was done is told even when the daemon went away in the middle
-            _write_json({"results": results})
+            write_json({"results": results})
 
 
 def conduct_retry_selected(access: Access, wanted: Selection, *, as_json: bool) -> int:
     """Retry all that fit."""
-    counts = _run(find_credentials(access), lambda session: jobs.retry_selected(session, wanted))
+    counts = converse(access, lambda session: jobs.retry_selected(session, wanted))
     _tell_counts(counts, {"retried": "retried", "superseded": "left alone, another job does their work"}, as_json)
     return EXIT_DONE
 
@@ -105,14 +101,14 @@ def conduct_cancel_selected(access: Access, wanted: Selection, *, as_json: bool,
     words = {"cancelled": "cancelled", "stopping": "stopping"}
     found = find_credentials(access)
     if ask:
-        counted = _run(found, lambda session: jobs.count_live(session, wanted))
+        counted = speak(found, lambda session: jobs.count_live(session, wanted))
         if counted.jobs == 0:
             _tell_counts(dict.fromkeys(words, 0), words, as_json)
             return EXIT_DONE
         if not _confirmed(counted):  # between two event loops, because inside of one Ctrl-C would not end it
             complain("nothing was cancelled")
             return EXIT_NOT_DONE
-    counts = _run(found, lambda session: jobs.cancel_selected(session, wanted))
+    counts = speak(found, lambda session: jobs.cancel_selected(session, wanted))
     _tell_counts(counts, words, as_json)
     return EXIT_DONE
 
@@ -122,10 +118,10 @@ def conduct_queues(access: Access, *, as_json: bool) -> int:
 
     async def show(session: Session) -> int:
         found = await jobs.read_queues(session)
-        _write_json(found) if as_json else _show_queues(found)
+        write_json(found) if as_json else _show_queues(found)
         return EXIT_DONE
 
-    return _run(find_credentials(access), show)
+    return converse(access, show)
 
 
 def conduct_watch(access: Access, *, patience: float, as_json: bool) -> int:
@@ -138,37 +134,11 @@ def conduct_watch(access: Access, *, patience: float, as_json: bool) -> int:
                 display.show(event)
         return EXIT_DONE
 
-    return _run(find_credentials(access), watch, patience=patience, notice=display.notice)
-
-
-def _run(
-    found: Credentials,
-    work: Callable[[Session], Awaitable[_Result]],
-    *,
-    patience: float = 0.0,
-    notice: Notice = lambda _text: None,
-) -> _Result:
-    async def run() -> _Result:
-        async with Session(
-            url=found.url, data=found.data, login=found.login, patience=patience, connections=2, notice=notice
-        ) as session:
-            return await work(session)
-
-    return asyncio.run(run())
+    return speak(find_credentials(access), watch, patience=patience, notice=display.notice)
 
 
 async def _list_as_json(session: Session, wanted: Selection, limit: int | None) -> int:
-    """One document, written page by page: the whole queue need not fit into memory."""
-    out = sys.stdout
-    begin, separator, end, cursor = '{"items": [', "\n", "", None
-    async with contextlib.aclosing(jobs.read_pages(session, wanted, limit=limit)) as pages:
-        async for page in pages:
-            out.write(begin)
-            begin, cursor = "", page.next_cursor
-            for item in page.items:
-                out.write(separator + json.dumps(item))
-                separator, end = ",\n", "\n"
-    out.write(f'{end}], "next_cursor": {json.dumps(cursor)}}}\n')
+    await write_pages(jobs.read_pages(session, wanted, limit=limit))
     return EXIT_DONE
 
 
@@ -233,7 +203,7 @@ def _tell(action: Action, result: Mapping[str, object]) -> None:
 def _tell_counts(counts: Document, words: Mapping[str, str], as_json: bool) -> None:
     """Print how many jobs came to which end; what no job came to is left out, but for the first of ``words``."""
     if as_json:
-        _write_json(counts)
+        write_json(counts)
         return
     first, *others = ((counts.get(key), word) for key, word in words.items())
     told = [first, *(each for each in others if each[0])]
@@ -246,10 +216,6 @@ def _confirmed(counted: Counted) -> bool:
     sys.stderr.write(f"cancel {counted.jobs:,}{more} {noun}? [y/N] ")
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
-
-
-def _write_json(document: Document) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def _now() -> datetime:

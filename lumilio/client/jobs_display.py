@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lumilio.client.job_view import JobErrorView, JobView, QueueView, WorkerView
+from lumilio.client.tables import add_row, cut, new_sheet, new_table
 
 _STYLES = {
     "running": "cyan",
@@ -67,21 +68,23 @@ def complain(text: str) -> None:
 def jobs_table(jobs: Sequence[JobView], now: datetime, *, width: int) -> Table:
     """One line for each job; a narrow terminal is not told the queues."""
     wide = width >= _WIDE
-    table = _table(">ID", "STATE", "~KIND", *(("QUEUE",) if wide else ()), ">TRY", "WHEN", "~NOTE")
+    table = new_table(">ID", "STATE", "~KIND", *(("QUEUE",) if wide else ()), ">TRY", "WHEN", "~NOTE")
     for job in jobs:
         queue = (job.queue,) if wide else ()
-        cells = (job.job_id, state_text(job.state), _cut(job.kind), *queue, _tries(job), when(job, now))
-        _add(table, *cells, _cut(note(job)))
+        cells = (job.job_id, state_text(job.state), cut(job.kind), *queue, _tries(job), when(job, now))
+        add_row(table, *cells, cut(note(job)))
     return table
 
 
 def queues_table(queues: Sequence[QueueView]) -> Table:
     """One line for each queue, with how many jobs are in which state, and how long the oldest has waited."""
-    table = _table("QUEUE", "STATE", ">SLOTS", ">WAITING", ">OLDEST", ">LATER", ">RUNNING", ">DISCARDED", ">CANCELLED")
+    table = new_table(
+        "QUEUE", "STATE", ">SLOTS", ">WAITING", ">OLDEST", ">LATER", ">RUNNING", ">DISCARDED", ">CANCELLED"
+    )
     for queue in queues:
         jobs = {state: depth.jobs for state, depth in queue.depths.items()}
         waiting = queue.depths.get("available")
-        _add(
+        add_row(
             table,
             queue.name,
             state_text("paused" if queue.paused_at else "open"),
@@ -98,17 +101,15 @@ def queues_table(queues: Sequence[QueueView]) -> Table:
 
 def workers_table(workers: Sequence[WorkerView], now: datetime) -> Table:
     """One line for each worker."""
-    table = _table("WORKER", "SEEN")
+    table = new_table("WORKER", "SEEN")
     for worker in workers:
-        _add(table, worker.name, relative(worker.seen_at, now))
+        add_row(table, worker.name, relative(worker.seen_at, now))
     return table
 
 
 def job_sheet(job: JobView, now: datetime) -> Table:
     """What is known of one job, except its errors."""
-    sheet = Table.grid(padding=(0, 2, 0, 0))
-    sheet.add_column(no_wrap=True)
-    sheet.add_column(overflow="fold")
+    sheet = new_sheet()
     facts = (
         ("job", job.job_id),
         ("kind", job.kind),
@@ -116,10 +117,10 @@ def job_sheet(job: JobView, now: datetime) -> Table:
         ("state", state_text(job.state)),
         ("priority", job.priority),
         ("attempts", f"{job.attempt} of {job.max_attempts}"),
-        ("created", _moment(job.created_at, now)),
-        ("due", _moment(job.run_at, now)),
-        ("began", _moment(job.claimed_at, now)),
-        ("ended", _moment(job.finished_at, now)),
+        ("created", dated(job.created_at, now)),
+        ("due", dated(job.run_at, now)),
+        ("began", dated(job.claimed_at, now)),
+        ("ended", dated(job.finished_at, now)),
         ("progress", _progress(job)),
         ("key", job.key),
         ("owner", job.owner_id),
@@ -128,15 +129,15 @@ def job_sheet(job: JobView, now: datetime) -> Table:
     )
     for name, value in facts:
         if value:
-            _add(sheet, name, value)
+            add_row(sheet, name, value)
     return sheet
 
 
 def errors_table(errors: Sequence[JobErrorView], now: datetime) -> Table:
     """Why each attempt failed, with whole messages."""
-    table = _table(">TRY", "WHEN", "CODE", "~MESSAGE")
+    table = new_table(">TRY", "WHEN", "CODE", "~MESSAGE")
     for error in errors:
-        _add(table, str(error.attempt), relative(error.at, now), error.code, error.message)
+        add_row(table, str(error.attempt), relative(error.at, now), error.code, error.message)
     return table
 
 
@@ -203,6 +204,11 @@ def relative(moment: datetime | None, now: datetime) -> str:
     return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
 
 
+def dated(moment: datetime | None, now: datetime) -> str:
+    """A moment by the clock here, and as seen from now; empty for none."""
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({relative(moment, now)})"
+
+
 def span(seconds: float) -> str:
     """A duration in its largest whole unit."""
     for size, unit in _UNITS:
@@ -216,28 +222,6 @@ def state_text(state: str) -> Text:
     return Text(state, style=_STYLES.get(state, ""))
 
 
-def _table(*headings: str) -> Table:
-    """Columns: ``>`` before a heading aligns to the right, ``~`` makes it give way where there is no room."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(
-            Text(heading.lstrip(">~")),
-            justify="right" if heading.startswith(">") else "left",
-            no_wrap=not heading.startswith("~"),
-            overflow="fold" if heading.startswith("~") else "ellipsis",
-        )
-    return table
-
-
-def _cut(text: str) -> Text:
-    """For a column that gives way: cut there, where another text takes more lines."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
-
-
-def _add(table: Table, *cells: str | Text) -> None:
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
-
-
 def _tries(job: JobView) -> str:
     return f"{job.attempt}/{job.max_attempts}"
 
@@ -245,7 +229,3 @@ def _tries(job: JobView) -> str:
 def _progress(job: JobView) -> str:
     share = "" if job.progress is None else f"{job.progress:.0%}"
     return " ".join(part for part in (share, job.progress_message) if part)
-
-
-def _moment(moment: datetime | None, now: datetime) -> str:
-    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({relative(moment, now)})"

@@ -1,38 +1,32 @@
-"""What people ask the daemon about problems, and how they read what it answers."""
+"""Run one command about problems: ask the daemon, show the answer, tell the exit code."""
 
-import json
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from rich.table import Table
-
+from lumilio.client import paging
 from lumilio.client.access import Access
-from lumilio.client.asking import Document, ask, converse, count, cursor, moment, needed, words, write_json
-from lumilio.client.jobs_display import Paper, complain, relative
+from lumilio.client.asking import ask, converse, write_json
+from lumilio.client.jobs_display import Paper, complain
 from lumilio.client.library import documents
+from lumilio.client.members import Document, count
+from lumilio.client.paging import PAGE_LIMIT, Page, write_pages
+from lumilio.client.problems_display import (
+    ProblemView,
+    counts_table,
+    next_steps,
+    problem_sheet,
+    problems_table,
+    view_problem,
+)
 from lumilio.client.session import Session
-from lumilio.client.tables import add_row, cut, new_sheet, new_table
 
-PAGE_LIMIT = 500
-"""Most problems in one ``GET /problems``."""
 BULK_SECONDS = 3600.0
 """How long dealing with everything may take."""
 EXIT_DONE = 0
 EXIT_NOT_DONE = 1
-
-_WIDE = 100
-_MEANINGS = {
-    "media.damaged": "the file itself is broken; it is kept as it is. Import a whole copy if there is one",
-    "media.over_budget": "decoding would take more memory than one decoder may use; see decoder.memory_mb",
-    "media.unsupported": "no tool here reads this kind of content; a later version may",
-    "tool.missing": "a program that reads such files is not installed; install it, then retry",
-    "tool.timed_out": "the tool took too long; see decoder.timeout_seconds, then retry",
-    "tool.decoder_crashed": "the tool crashed on this file; a later version may manage",
-    "queue.cancelled": "somebody cancelled the work; retry to do it",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,71 +47,12 @@ class Selection:
         return {key: value for key, value in named.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Some problems, the newest failure first; ``next_cursor`` asks for those after them."""
-
-    items: Sequence[Document]
-    next_cursor: str | None
-    counts: Sequence[Document]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProblemView:
-    """A problem; every text is fit for a terminal."""
-
-    asset_id: str
-    name: str
-    kind: str
-    format: str
-    step: str
-    code: str
-    reason: str
-    tool: str
-    attempts: int
-    first_seen: datetime | None
-    last_seen: datetime | None
-    ignored: bool
-    next_attempt: datetime | None
-
-
-def view_problem(document: Document) -> ProblemView:
-    """One problem. Raises ClientError."""
-    return ProblemView(
-        asset_id=needed(document, "asset_id"),
-        name=words(document, "path") or words(document, "file_name"),
-        kind=words(document, "kind"),
-        format=words(document, "format"),
-        step=needed(document, "step"),
-        code=needed(document, "code"),
-        reason=words(document, "reason"),
-        tool=f"{words(document, 'tool')} {words(document, 'tool_version')}".strip(),
-        attempts=count(document, "attempts"),
-        first_seen=moment(document, "first_seen"),
-        last_seen=moment(document, "last_seen"),
-        ignored=document.get("ignored") is True,
-        next_attempt=moment(document, "next_attempt"),
-    )
-
-
-async def read_pages(session: Session, wanted: Selection, *, limit: int | None) -> AsyncGenerator[Page, None]:
-    """The newest ``limit`` problems (None: all), at least one page. Raises ClientError."""
+def read_pages(session: Session, wanted: Selection, *, limit: int | None) -> AsyncGenerator[Page, None]:
+    """The newest ``limit`` problems (None: all), at least one page; the first has ``counts``. Raises ClientError."""
     filters = [("asset_id", asset_id) for asset_id in wanted.asset_ids] + list(wanted.members().items())
     if wanted.ignored is not None:
         filters.append(("ignored", str(wanted.ignored).lower()))
-    after: str | None = None
-    left = limit
-    while True:
-        size = PAGE_LIMIT if left is None else min(PAGE_LIMIT, left)
-        query = [*filters, ("limit", str(size)), *([("cursor", after)] if after is not None else [])]
-        body = await ask(session, "GET", "/problems", query=query)
-        counts = documents(body, "counts") if body.get("counts") is not None else []
-        page = Page(items=documents(body, "items"), next_cursor=cursor(body), counts=counts)
-        yield page
-        after = page.next_cursor
-        left = None if left is None else max(0, left - len(page.items))
-        if after is None or left == 0 or not page.items:
-            return
+    return paging.read_pages(session, "/problems", filters, limit=limit)
 
 
 def conduct_list(access: Access, wanted: Selection, *, limit: int | None, as_json: bool) -> int:
@@ -188,19 +123,7 @@ async def _change(session: Session, path: str, wanted: Selection, more: Document
 
 
 async def _list_as_json(session: Session, wanted: Selection, limit: int | None) -> int:
-    """One document, written page by page."""
-    out = sys.stdout
-    begin, separator, end, after = '{"items": [', "\n", "", None
-    counts: Sequence[Document] = ()
-    async with aclosing(read_pages(session, wanted, limit=limit)) as pages:
-        async for page in pages:
-            out.write(begin)
-            counts = counts or page.counts
-            begin, after = "", page.next_cursor
-            for item in page.items:
-                out.write(separator + json.dumps(item))
-                separator, end = ",\n", "\n"
-    out.write(f'{end}], "next_cursor": {json.dumps(after)}, "counts": {json.dumps(counts)}}}\n')
+    await write_pages(read_pages(session, wanted, limit=limit), "counts")
     return EXIT_DONE
 
 
@@ -210,7 +133,7 @@ async def _list_as_table(session: Session, wanted: Selection, limit: int | None)
     counts: Sequence[Document] = ()
     async with aclosing(read_pages(session, wanted, limit=limit)) as pages:
         async for page in pages:
-            counts = counts or page.counts
+            counts = counts or (documents(page.document, "counts") if page.document.get("counts") else ())
             shown += len(page.items)
             after = page.next_cursor
             if page.items:
@@ -227,68 +150,6 @@ async def _list_as_table(session: Session, wanted: Selection, limit: int | None)
     return EXIT_DONE
 
 
-def problems_table(problems: Sequence[ProblemView], now: datetime, *, width: int) -> Table:
-    """One line for each problem; a narrow terminal is not told the tool."""
-    wide = width >= _WIDE
-    table = new_table("ASSET", "~FILE", "STEP", "CODE", *(("TOOL",) if wide else ()), ">TRIES", "SEEN", "~REASON")
-    for problem in problems:
-        tool = (problem.tool,) if wide else ()
-        cells = (problem.step, problem.code, *tool, str(problem.attempts), relative(problem.last_seen, now))
-        add_row(table, problem.asset_id, cut(problem.name), *cells, cut(note(problem, now)))
-    return table
-
-
-def counts_table(counts: Sequence[Document]) -> Table:
-    """How many files failed in which way."""
-    table = new_table(">PROBLEMS", "CODE", "STEP")
-    for each in counts:
-        add_row(table, f"{count(each, 'problems'):,}", words(each, "code"), words(each, "step"))
-    return table
-
-
-def problem_sheet(problem: ProblemView, now: datetime) -> Table:
-    """What is known of one problem."""
-    sheet = new_sheet()
-    facts = (
-        ("asset", problem.asset_id),
-        ("file", problem.name),
-        ("type", f"{problem.kind} {problem.format}".strip()),
-        ("step", problem.step),
-        ("code", problem.code),
-        ("reason", problem.reason),
-        ("tool", problem.tool),
-        ("tries", str(problem.attempts)),
-        ("first seen", _moment(problem.first_seen, now)),
-        ("last seen", _moment(problem.last_seen, now)),
-        ("next try", _next(problem, now)),
-        ("ignored", "yes" if problem.ignored else ""),
-    )
-    for name, value in facts:
-        if value:
-            add_row(sheet, name, value)
-    return sheet
-
-
-def next_steps(problem: ProblemView) -> Sequence[str]:
-    """What it means and what a person can do now, as sentences with commands."""
-    steps = []
-    if problem.code in _MEANINGS:
-        steps.append(_MEANINGS[problem.code])
-    if problem.next_attempt is None:
-        steps.append(f"try again: lumilio problems retry {problem.asset_id}")
-    if problem.ignored:
-        steps.append(f"show it again: lumilio problems ignore --undo {problem.asset_id}")
-    else:
-        steps.append(f"hide it: lumilio problems ignore {problem.asset_id}")
-    return steps
-
-
-def note(problem: ProblemView, now: datetime) -> str:
-    """The most telling thing in one line."""
-    marks = [text for text in ("ignored" if problem.ignored else "", _next(problem, now, "next try ")) if text]
-    return f"({', '.join(marks)}) {problem.reason}" if marks else problem.reason
-
-
 def _show(paper: Paper, problem: ProblemView, *, first: bool) -> None:
     now = datetime.now(UTC)
     if not first:
@@ -297,16 +158,6 @@ def _show(paper: Paper, problem: ProblemView, *, first: bool) -> None:
     paper.say("")
     for step in next_steps(problem):
         paper.say(step)
-
-
-def _next(problem: ProblemView, now: datetime, prefix: str = "") -> str:
-    if problem.next_attempt is None:
-        return ""
-    return prefix + ("now" if problem.next_attempt <= now else relative(problem.next_attempt, now))
-
-
-def _moment(value: datetime | None, now: datetime) -> str:
-    return "" if value is None else f"{value.astimezone():%Y-%m-%d %H:%M:%S} ({relative(value, now)})"
 
 
 def _files(number: int) -> str:

@@ -15,9 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from lumilio.client.access import Access
-from lumilio.client.asking import Document, ask, converse, count, cursor, moment, needed, number, words, write_json
+from lumilio.client.asking import ask, converse, write_json
 from lumilio.client.jobs_display import Paper, complain, relative
 from lumilio.client.library import documents
+from lumilio.client.members import Document, count, cursor, moment, needed, number, words
 from lumilio.client.session import Session
 from lumilio.client.tables import add_row, new_table
 from lumilio.errors import ClientError

@@ -19,7 +19,8 @@ from lumilio.queue.kinds import JobContext
 from lumilio.queue.store import Enqueued, JobSpec
 
 KIND = "change_times"
-QUEUE = "files"
+QUEUE = "times"
+"""Of its own: a million assets take hours, which nobody's deleting may wait for."""
 MAX_ATTEMPTS = 10
 LONGEST = 4 * 3600.0
 """Seconds for one attempt: a million assets whose facts are derived at 100 a second, with room."""

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lumilio.errors import MediaDamaged, MediaError, MediaUnsupported, ToolError
@@ -16,6 +16,7 @@ from lumilio.tools.exiftool import ExifTool
 
 FACTS_STEP = "facts"
 DETECT_STEP = "detect"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,5 +85,5 @@ def _look(path: Path) -> Opening:
         return Opening(
             head=file.read(HEAD_BYTES),
             size=status.st_size,
-            modified=datetime.fromtimestamp(status.st_mtime, UTC),
+            modified=_EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000),
         )

@@ -153,6 +153,25 @@ async def test_another_version_of_a_tool_tries_again_by_itself_and_once(
             assert item["tool_version"] != "0.0.1"
 
 
+async def test_what_an_earlier_version_rendered_gets_all_that_is_found_out_since(
+    shared_daemon: RunningDaemon, photo: bytes
+) -> None:
+    asset_id = await stored(shared_daemon, photo)
+    forget = (
+        "UPDATE assets SET render_source = NULL, thumbhash = NULL, perceptual_hash = NULL, width = NULL WHERE id = $1"
+    )
+    found = "SELECT render_source, thumbhash, perceptual_hash, width FROM assets WHERE id = $1"
+    async with shared_daemon.session() as client, rows_of(shared_daemon) as rows:
+        before = await rows.fetchrow(found, uuid.UUID(asset_id))
+        await rows.execute(forget, uuid.UUID(asset_id))
+        async with database_of(shared_daemon) as database, database.transaction() as tx:
+            job = await enqueue(tx, retry_problems.spec())
+        await finished_job(client, str(job.job_id))
+        async with asyncio.timeout(PATIENCE):
+            while await rows.fetchrow(found, uuid.UUID(asset_id)) != before:
+                await asyncio.sleep(0.05)
+
+
 async def finished_job(client: aiohttp.ClientSession, job_id: str) -> None:
     """Wait until a job is completed."""
     async with asyncio.timeout(PATIENCE):

@@ -170,16 +170,20 @@ async def test_a_selection_is_all_that_fits_everything(database: Database, wante
     assert shifted == set(found)
 
 
-async def test_naming_an_asset_means_the_other_files_of_its_shot_too(database: Database) -> None:
+@pytest.mark.parametrize("which", ["primary", "raw", "film"])
+async def test_naming_any_file_of_a_shot_means_the_whole_shot(database: Database, which: str) -> None:
     async with database.session() as session:
         owner_id, stranger = await user(session), await user(session, "boris")
-        primary, companion, other = [await asset(session, owner_id) for _ in range(3)]
-        theirs = await asset(session, stranger)
-        assert await companions.join(session, companion, primary, CompanionRole.RAW)
-    named = Selection(ids=(primary, theirs, AssetId(uuid.uuid4())))
-    assert await run(database, await begun(database, owner_id, HOUR, named)) == {"changed": 2}
-    shifted = [time[2] for time in await times(database, primary, companion, other, theirs)]
-    assert shifted == ["user", "user", "exif", "exif"]
+        shot = {name: await asset(session, owner_id) for name in ("primary", "raw", "film")}
+        other, theirs = await asset(session, owner_id), await asset(session, stranger)
+        for name, role in (("raw", CompanionRole.RAW), ("film", CompanionRole.LIVE_VIDEO)):
+            assert await companions.join(session, shot[name], shot["primary"], role)
+    named = Selection(ids=(shot[which], theirs, AssetId(uuid.uuid4())))
+    async with database.session() as session:
+        assert await time_changes.count_selected(session, owner_id, named) == 3
+    assert await run(database, await begun(database, owner_id, HOUR, named)) == {"changed": 3}
+    shifted = [time[2] for time in await times(database, *shot.values(), other, theirs)]
+    assert shifted == ["user", "user", "user", "exif", "exif"]
 
 
 async def test_what_comes_after_the_change_is_none_of_its(database: Database) -> None:

@@ -4,16 +4,18 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lumilio.catalog import assets, problems, users
+from lumilio.catalog import assets, problems, repositories, users
 from lumilio.catalog.assets import NewAsset
 from lumilio.catalog.problems import ListedProblem, ProblemFilter
-from lumilio.db import Database, Tx
+from lumilio.db import Database, Tx, named_queries
+from lumilio.errors import JobSnoozed
 from lumilio.jobs import make_web_version, render_asset, retry_problems
-from lumilio.jobs.library import Library
+from lumilio.jobs.library import Library, OwnedRepository
 from lumilio.jobs.retry_problems import Retried, RetryProblems
 from lumilio.model import (
     AssetId,
@@ -34,11 +36,14 @@ from lumilio.queue.control import JobFilter, list_jobs
 from lumilio.queue.kinds import JobContext
 from lumilio.queue.policy import JobState, Priority
 from lumilio.queue.store import Job
+from lumilio.storage.creation import create_repository
+from lumilio.storage.repository import Repository
 
 JPEG = MediaType(kind=MediaKind.PHOTO, format="jpeg", mime="image/jpeg")
 NEF = MediaType(kind=MediaKind.PHOTO, format="nef", mime="image/x-nikon-nef")
 MP4 = MediaType(kind=MediaKind.VIDEO, format="mp4", mime="video/mp4")
 EVERYTHING = ProblemFilter()
+NOTHING = {"outdated": 0, "supported": 0, "unrendered": 0}
 
 
 async def user(tx: Tx, name: str = "anna") -> UserId:
@@ -96,8 +101,12 @@ async def render_jobs(db: Database) -> Sequence[Job]:
         return await list_jobs(session, JobFilter(queue=render_asset.QUEUE), before=None, limit=5000)
 
 
-def library(db: Database, woken: list[str] | None = None) -> Library:
-    return Library(db=db, repositories={}, wake_queue=(woken if woken is not None else []).append)
+def library(db: Database, woken: list[str] | None = None, repositories: Sequence[Repository] = ()) -> Library:
+    owned = {
+        each.id: OwnedRepository(repository=each, owner_id=UserId(uuid.uuid4()), is_default=True)
+        for each in repositories
+    }
+    return Library(db=db, repositories=owned, wake_queue=(woken if woken is not None else []).append)
 
 
 def attempt() -> JobContext:
@@ -105,9 +114,17 @@ def attempt() -> JobContext:
 
 
 async def run(
-    db: Database, versions: Mapping[str, str], formats: Sequence[str] = (), woken: list[str] | None = None
+    db: Database,
+    versions: Mapping[str, str],
+    formats: Sequence[str] = (),
+    woken: list[str] | None = None,
+    repositories: Sequence[Repository] = (),
 ) -> Mapping[str, object]:
-    job = RetryProblems(library=library(db, woken), versions=versions, formats=formats)
+    async def found() -> Mapping[str, str]:
+        return versions
+
+    shelf = library(db, woken, repositories)
+    job = RetryProblems(library=shelf, versions=found, formats=formats)
     return await job.work(attempt(), retry_problems.Args())
 
 
@@ -144,6 +161,14 @@ async def test_the_same_step_again_is_one_more_attempt_and_the_last_reason_count
     assert (render.attempts, render.problem.reason, render.problem.tool_version) == (2, "too slow", "14")
     assert render.created_at < render.updated_at
     assert facts.attempts == 1
+
+
+async def test_the_tries_of_a_job_add_up_and_one_that_never_began_counts_as_one(tx: Tx) -> None:
+    owner_id = await user(tx)
+    asset_id = await asset(tx, owner_id)
+    for attempts, sum_of_all in ((3, 3), (2, 5), (0, 6), (1, 7)):
+        await problems.record(tx, asset_id, torn(), attempts=attempts)
+        assert (await only(tx, owner_id)).attempts == sum_of_all
 
 
 @pytest.mark.parametrize(
@@ -260,15 +285,15 @@ async def test_another_version_of_the_tool_gives_every_problem_one_more_try(data
         await problems.record(tx, big, torn(code="media.over_budget"))
         await problems.record(tx, film, torn(code="tool.decoder_crashed", tool="ffmpeg", tool_version="8.1"))
     woken: list[str] = []
-    assert await run(database, {"pillow": "13.0.0", "ffmpeg": "8.1"}, woken=woken) == {"outdated": 0, "supported": 0}
+    assert await run(database, {"pillow": "13.0.0", "ffmpeg": "8.1"}, woken=woken) == NOTHING
     assert (await render_jobs(database), woken) == ([], [])
     versions = {"pillow": "13.1.0", "ffmpeg": "8.1"}
-    assert await run(database, versions, woken=woken) == {"outdated": 2, "supported": 0}
+    assert await run(database, versions, woken=woken) == {"outdated": 2, "supported": 0, "unrendered": 0}
     jobs = await render_jobs(database)
     assert {job.args["asset_id"] for job in jobs} == {str(damaged), str(big)}
     assert {(job.kind, job.priority, job.owner_id) for job in jobs} == {(render_asset.KIND, Priority.IDLE, owner_id)}
     assert woken == [render_asset.QUEUE]
-    assert await run(database, versions) == {"outdated": 0, "supported": 0}
+    assert await run(database, versions) == NOTHING
     assert len(await render_jobs(database)) == 2
 
 
@@ -303,27 +328,74 @@ async def test_what_is_ignored_trashed_or_our_own_fault_is_not_retried_by_itself
         await problems.record(tx, ours, torn(code="storage.error"))
         await ignore(tx, owner_id, ignored)
         await assets.set_trashed(tx, trashed, owner_id)
-    assert await run(database, {"pillow": "14"}) == {"outdated": 0, "supported": 0}
+    assert await run(database, {"pillow": "14"}) == NOTHING
     async with database.session() as session:
         await assets.clear_trashed(session, trashed, owner_id)
         await ignore(session, owner_id, ignored, ignored=False)
-    assert await run(database, {"pillow": "14"}) == {"outdated": 2, "supported": 0}
+    assert await run(database, {"pillow": "14"}) == {"outdated": 2, "supported": 0, "unrendered": 0}
 
 
-async def test_each_step_is_retried_by_the_job_that_does_it(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("steps", "facts"),
+    [
+        (("render",), False),
+        (("facts",), True),
+        (("facts", "render"), True),
+        (("detect", "facts", "process", "render"), True),
+        (("render", "web_version"), False),
+    ],
+)
+@pytest.mark.parametrize("asked", [True, False])
+async def test_an_asset_gets_one_job_that_does_all_that_failed(
+    database: Database, steps: Sequence[str], facts: bool, asked: bool
+) -> None:
     async with database.transaction() as tx:
         owner_id = await user(tx)
         asset_id = await asset(tx, owner_id, MP4)
-        for step in (render_asset.STEP, "facts", "detect", make_web_version.STEP):
+        for step in steps:
             await problems.record(tx, asset_id, torn(step=step))
-    assert await run(database, {"pillow": "14"}) == {"outdated": 3, "supported": 0}
+    if asked:
+        await retry_problems.retry(library(database), owner_id, EVERYTHING)
+    else:
+        assert (await run(database, {"pillow": "14"}))["outdated"] == 1 + (make_web_version.STEP in steps)
+    (job,) = await render_jobs(database)
+    assert (job.args["asset_id"], job.args["facts"]) == (str(asset_id), facts)
     async with database.session() as session:
-        jobs = await list_jobs(session, JobFilter(), before=None, limit=10)
-    assert {(job.kind, job.args.get("facts")) for job in jobs} == {
-        (render_asset.KIND, False),
-        (render_asset.KIND, True),
-        (make_web_version.KIND, None),
+        encoding = await list_jobs(session, JobFilter(kind=make_web_version.KIND), before=None, limit=10)
+    assert len(encoding) == (make_web_version.STEP in steps)
+
+
+async def test_retrying_only_what_was_not_rendered_reads_facts_that_failed_as_well(database: Database) -> None:
+    async with database.transaction() as tx:
+        owner_id = await user(tx)
+        asset_id = await asset(tx, owner_id)
+        for step in ("facts", "render"):
+            await problems.record(tx, asset_id, torn(step=step))
+    for step in ("render", "facts"):
+        assert (await retry_problems.retry(library(database), owner_id, ProblemFilter(step=step))).retried <= 1
+        (job,) = await render_jobs(database)
+        assert job.args["facts"]
+    async with database.session() as session:
+        found = await retry_problems.next_attempts(session, owner_id, await listed(session, owner_id))
+    assert {name: each.id for name, each in found.items()} == {
+        (asset_id, "facts"): job.id,
+        (asset_id, "render"): job.id,
     }
+
+
+async def test_versions_are_asked_for_at_each_run(database: Database) -> None:
+    async with database.transaction() as tx:
+        owner_id = await user(tx)
+        await problems.record(tx, await asset(tx, owner_id), torn())
+    here = {"pillow": "13.0.0"}
+
+    async def versions() -> Mapping[str, str]:
+        return dict(here)
+
+    job = RetryProblems(library=library(database), versions=versions, formats=[])
+    assert await job.work(attempt(), retry_problems.Args()) == NOTHING
+    here["pillow"] = "13.1.0"
+    assert (await job.work(attempt(), retry_problems.Args()))["outdated"] == 1
 
 
 async def test_assets_of_a_format_that_has_a_processor_now_are_rendered_once(database: Database) -> None:
@@ -335,8 +407,92 @@ async def test_assets_of_a_format_that_has_a_processor_now_are_rendered_once(dat
         await asset(tx, owner_id, NEF, ProcessingState.READY)
         await assets.set_trashed(tx, raws[0], owner_id)
     for supported in (2, 0):
-        assert await run(database, {}, ["nef", "jpeg"]) == {"outdated": 0, "supported": supported}
+        assert await run(database, {}, ["nef", "jpeg"]) == {"outdated": 0, "supported": supported, "unrendered": 0}
         assert {job.args["asset_id"] for job in await render_jobs(database)} == {str(each) for each in raws[1:]}
+
+
+@pytest.fixture
+async def repository(tmp_path: Path) -> Repository:
+    return await create_repository(tmp_path / "library", name="Photos")
+
+
+OLD_ONES = """
+WITH made AS (
+    INSERT INTO assets (
+        owner_id, content_hash, file_name, size, kind, format, mime, state, captured_local, captured_source
+    )
+    SELECT
+        r.owner_id, decode(lpad(to_hex(n), 64, '0'), 'hex'), 'photo', 1, 'photo', 'jpeg', 'image/jpeg', 'ready',
+        '2024-01-01', 'exif'
+    FROM repositories AS r, generate_series(1, {count}) AS n
+    RETURNING id
+)
+INSERT INTO locations (asset_id, repository_id, path)
+SELECT made.id, r.id, made.id::text FROM made, repositories AS r
+"""
+DONE = """
+UPDATE assets SET render_source = 'original'
+WHERE id IN (SELECT (args ->> 'asset_id')::uuid FROM jobs WHERE kind = 'render_asset');
+DELETE FROM jobs
+"""
+
+
+async def ready_earlier(db: Database, repository: Repository, count: int) -> UserId:
+    """Assets of a version that kept no sources of thumbnails."""
+    async with db.transaction() as tx:
+        owner_id = await user(tx)
+        row = repositories.RepositoryRow(
+            id=repository.id, owner_id=owner_id, name="Photos", root=repository.root, is_default=True
+        )
+        await repositories.add_repository(tx, row)
+        await tx.script(OLD_ONES.format(count=count), what="assets")
+    return owner_id
+
+
+async def test_what_an_earlier_version_made_ready_is_rendered_anew_with_its_facts(
+    database: Database, repository: Repository
+) -> None:
+    owner_id = await ready_earlier(database, repository, 3)
+    async with database.session() as session:
+        trashed, nowhere = await asset(session, owner_id), await asset(session, owner_id, state=ProcessingState.READY)
+        assert await assets.set_trashed(session, trashed, owner_id)
+    woken: list[str] = []
+    assert await run(database, {}, woken=woken, repositories=[repository]) == {**NOTHING, "unrendered": 3}
+    jobs = await render_jobs(database)
+    assert {(job.kind, job.priority, job.owner_id, job.args["facts"]) for job in jobs} == {
+        (render_asset.KIND, Priority.IDLE, owner_id, True)
+    }
+    assert len({job.args["asset_id"] for job in jobs} - {str(trashed), str(nowhere)}) == 3
+    assert woken == [render_asset.QUEUE]
+    assert await run(database, {}, woken=woken, repositories=[repository]) == NOTHING
+    async with database.session() as session:
+        await session.script(DONE, what="the jobs end")
+    assert await run(database, {}, woken=woken, repositories=[repository]) == NOTHING
+    assert await render_jobs(database) == []
+
+
+async def test_what_lies_on_a_disk_that_is_away_is_not_waited_for(database: Database, repository: Repository) -> None:
+    await ready_earlier(database, repository, 3)
+    away = repository.root.rename(repository.root.with_name("away"))
+    assert await run(database, {}, repositories=[repository]) == NOTHING
+    assert await run(database, {}) == NOTHING
+    away.rename(repository.root)
+    assert (await run(database, {}, repositories=[repository]))["unrendered"] == 3
+
+
+async def test_a_large_library_of_an_earlier_version_is_taken_piece_by_piece(
+    database: Database, repository: Repository
+) -> None:
+    most = retry_problems.UNRENDERED_AT_ONCE
+    await ready_earlier(database, repository, most + 700)
+    for _ in range(2):  # those that wait are not joined by others
+        with pytest.raises(JobSnoozed) as snoozed:
+            await run(database, {}, repositories=[repository])
+        assert snoozed.value.delay == retry_problems.UNRENDERED_DELAY
+        assert len(await render_jobs(database)) == most
+    async with database.session() as session:
+        await session.script(DONE, what="the jobs end")
+    assert await run(database, {}, repositories=[repository]) == {**NOTHING, "unrendered": 700}
 
 
 MANY = """
@@ -413,3 +569,23 @@ async def test_a_problem_tells_which_job_tries_it_again(database: Database) -> N
         job = await store.enqueue(tx, render_asset.later(asset_id, owner_id))
         found = await retry_problems.next_attempts(tx, owner_id, await listed(tx, owner_id))
     assert {name: each.id for name, each in found.items()} == {(asset_id, "render"): job.job_id}
+
+
+OUTDATED_PLAN = """
+INSERT INTO problems (asset_id, step, code, reason, tool, tool_version)
+SELECT id, step, 'media.damaged', 'torn', nullif(step, 'lumilio'), '1'
+FROM assets, unnest('{pillow,libraw,lumilio,ffmpeg}'::text[]) AS step;
+ANALYZE problems, assets
+"""
+
+
+@pytest.mark.parametrize("tool", ["pillow", "lumilio"])
+async def test_that_no_tool_has_changed_is_found_out_by_index(tx: Tx, tool: str) -> None:
+    await user(tx)
+    await tx.script(MANY.partition(";")[0], what="assets")
+    await tx.script(OUTDATED_PLAN, what="problems")
+    query = named_queries()["problems.take_outdated"]
+    plan = await tx._connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF) {query}", tool, "1", 500)
+    text = "\n".join(row[0] for row in plan)
+    assert "Index Scan on problems_tool_idx" in text
+    assert "Index Cond: ((COALESCE(tool" in text

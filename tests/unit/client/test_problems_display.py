@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from lumilio.client.jobs_display import Paper
-from lumilio.client.problems import (
+from lumilio.client.problems_display import (
     counts_table,
     next_steps,
     note,
@@ -64,6 +64,14 @@ def test_a_line_tells_what_failed_where_how_often_and_why() -> None:
     assert "TOOL" not in narrow.split()
 
 
+def test_a_tool_that_is_several_is_short_in_a_line_and_whole_on_the_sheet() -> None:
+    view = view_problem(problem(tool_version="13.0.0, pillow-heif 1.8.1"))
+    _, line = printed(problems_table([view], NOW, width=200))
+    assert " pillow 13.0.0  " in line
+    assert "pillow-heif" not in line
+    assert any(line.endswith("pillow 13.0.0, pillow-heif 1.8.1") for line in printed(problem_sheet(view, NOW)))
+
+
 def test_a_file_that_is_nowhere_is_named_as_it_came_and_unknown_tools_leave_a_gap() -> None:
     view = view_problem(problem(path=None, tool=None, tool_version=None))
     assert (view.name, view.tool) == ("torn.jpg", "")
@@ -87,10 +95,14 @@ def test_a_sheet_tells_everything_once() -> None:
     lines = printed(problem_sheet(view_problem(problem(next_attempt=NOW.isoformat(), ignored=True)), NOW))
     names = [line[:12].strip() for line in lines]
     assert names == [
-        "asset", "file", "type", "step", "code", "reason", "tool", "tries", "first seen", "last seen", "next try",
+        "asset", "file", "type", "step", "code", "reason", "tool", "tried", "first seen", "last seen", "next try",
         "ignored",
     ]  # fmt: skip
+    assert lines[7].split() == ["tried", "3", "times"]
     assert lines[8].endswith("(2 d ago)")
+    assert any(
+        line.split() == ["tried", "once"] for line in printed(problem_sheet(view_problem(problem(attempts=1)), NOW))
+    )
     assert "ignored" not in str(printed(problem_sheet(view_problem(problem()), NOW)))
 
 

@@ -87,7 +87,7 @@ async def test_as_many_problems_as_wanted_come_in_pages(
         pages = [page async for page in read_pages(session, Selection(), limit=limit)]
     assert [len(page.items) for page in pages] == list(sizes)
     assert (pages[-1].next_cursor is not None) == more
-    assert [bool(page.counts) for page in pages] == [True] + [False] * (len(pages) - 1)
+    assert [bool(page.document["counts"]) for page in pages] == [True] + [False] * (len(pages) - 1)
 
 
 async def test_a_selection_is_asked_for_in_every_page(daemon: Daemon) -> None:
