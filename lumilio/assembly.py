@@ -171,7 +171,7 @@ async def build_worker(
             announce(queue)
 
     versions, _ = await asyncio.gather(tool_versions(), asyncio.to_thread(geography.warm))
-    library = Library(db=db, repositories=repositories, wake_queue=wake_queue, tool_versions=versions)
+    library = Library(db=db, repositories=repositories, wake_queue=wake_queue, tool_versions=dict(versions))
     worker = Worker(
         db=db,
         kinds=job_kinds(library, exiftool, Renderer(decoders=decoders, timeout=settings.timeout_seconds), encoder),

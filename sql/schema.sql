@@ -595,7 +595,7 @@ CREATE UNIQUE INDEX locations_path_key ON public.locations USING btree (reposito
 
 CREATE INDEX problems_code_idx ON public.problems USING btree (code);
 
-CREATE INDEX problems_tool_idx ON public.problems USING btree (tool, tool_version) WHERE (ignored_at IS NULL);
+CREATE INDEX problems_tool_idx ON public.problems USING btree (COALESCE(tool, 'lumilio'::text), tool_version) WHERE (ignored_at IS NULL);
 
 CREATE INDEX problems_updated_idx ON public.problems USING btree (updated_at, asset_id, step);
 

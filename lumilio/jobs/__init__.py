@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from lumilio import __version__
@@ -29,7 +30,6 @@ from lumilio.queue.kinds import JobKind
 from lumilio.queue.periodic import PeriodicJob
 from lumilio.queue.store import Job, JobSpec
 from lumilio.tools.exiftool import ExifTool
-from lumilio.tools.versions import tool_versions
 
 LONGEST_STORE = 4 * 3600.0
 """Seconds: a 50 GB file copied where there are no hard links, at 5 MB/s. Every wait inside has its own, shorter end."""
@@ -48,7 +48,7 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
     rendering = RenderAsset(library=library, exiftool=exiftool, renderer=renderer)
     web_versions = MakeWebVersion(library=library, encoder=encoder)
     times = ChangeTimes(library=library)
-    retries = RetryProblems(library=library, versions=_versions, formats=PROCESSORS.keys())
+    retries = RetryProblems(library=library, versions=partial(_versions, library, exiftool), formats=PROCESSORS.keys())
     trash = SettleTrash(library=library)
     sweep = SweepStaging(library=library)
     return (
@@ -71,8 +71,13 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
     )  # fmt: skip
 
 
-async def _versions() -> Mapping[str, str]:
-    return {**await tool_versions(), "lumilio": __version__}
+async def _versions(library: Library, exiftool: ExifTool) -> Mapping[str, str]:
+    """Those of now. An exiftool that was upgraded under us is started anew: the running ones are the old version."""
+    before = library.tool_versions.get("exiftool")
+    found = await library.look_at_tools()
+    if found.get("exiftool") != before:
+        exiftool.renew()
+    return {**found, "lumilio": __version__}
 
 
 def queue_slots(config: Config, processors: int) -> Mapping[str, int]:

@@ -21,6 +21,7 @@ from lumilio.model import ContentHash, Problem, RepoPath, RepositoryId, UserId
 from lumilio.storage.disk import run_blocking
 from lumilio.storage.hashing import is_file_of
 from lumilio.storage.repository import INBOX, Repository
+from lumilio.tools.versions import tool_versions
 
 OFFLINE_DELAY = timedelta(seconds=60)
 DISK_FULL_DELAY = timedelta(seconds=30)
@@ -44,7 +45,14 @@ class Library:
     db: Database
     repositories: dict[RepositoryId, OwnedRepository]
     wake_queue: Callable[[str], None]
-    tool_versions: Mapping[str, str] = field(default_factory=dict)
+    tool_versions: dict[str, str] = field(default_factory=dict)
+
+    async def look_at_tools(self) -> Mapping[str, str]:
+        """Ask the tools for their versions anew: from now on problems are recorded with these."""
+        found = await tool_versions()
+        self.tool_versions.clear()
+        self.tool_versions.update(found)
+        return found
 
     def with_version(self, problem: Problem) -> Problem:
         """A problem with the version of the tool that failed: another one may succeed."""

@@ -6,4 +6,4 @@ ALTER TABLE problems
     ADD COLUMN ignored_at timestamptz,
     ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
 CREATE INDEX problems_updated_idx ON problems (updated_at, asset_id, step);
-CREATE INDEX problems_tool_idx ON problems (tool, tool_version) WHERE ignored_at IS NULL;
+CREATE INDEX problems_tool_idx ON problems (coalesce(tool, 'lumilio'), tool_version) WHERE ignored_at IS NULL;
