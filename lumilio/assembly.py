@@ -191,7 +191,7 @@ async def _encoder(config: Config, resources: AsyncExitStack) -> Encoder:
         memory=settings.memory_mb * MIB, tasks=1, file_bytes=None, devices=settings.encoder != "software"
     )
     children = await resources.enter_async_context(
-        DecoderPool(size=settings.jobs, limits=limits, preload=CHILDREN_PRELOAD)
+        DecoderPool(size=settings.jobs + 1, limits=limits, preload=CHILDREN_PRELOAD)
     )
     return Encoder(
         children=children,

@@ -13,7 +13,7 @@ _MOST_JOBS = 32
 _DESCRIPTION = """\
 Send photos, videos and audio to a running Lumilio. Files that are there already are recognised by their content and
 not sent again, so the same command continues after an interruption. Hidden files, half-written ones and directories
-with a .nomedia file are left out; symbolic links are not followed. XMP files and the JSON files of a Google Takeout
+with a .nomedia file are left out; symbolic links are not followed, but PATH may be one to a directory. XMP files and the JSON files of a Google Takeout
 go to the photos that they describe.
 """
 
@@ -26,12 +26,13 @@ examples:
 
 {WHICH_DAEMON}
 --json writes one object a line, each with "event":
-  file       path, outcome (sent, duplicate, trashed, would_send, skipped, failed), size, content_hash, task_id,
-             asset_id, code, reason
+  file       path, outcome (sent, duplicate, trashed, would_send, skipped, link, special, failed), size,
+             content_hash, task_id, asset_id, code, reason
   processed  path, state (ready, unsupported, problem, lost), content_hash, task_id, asset_id, code, reason
   sidecar    path, kind (xmp, takeout), outcome (sent, unchanged, refused), asset_id, code, reason
   notice     message
-  summary    the sums, exit_code, end (finished, interrupted, given_up), error; always the last line
+  summary    the sums (links: symbolic links that were not followed; special: pipes, sockets and devices that were
+             left out), exit_code, end (finished, interrupted, given_up), error; always the last line
 
 exit codes: 0 everything is in the library, also what could be stored but not shown; 1 some files failed; 2 wrong
 usage, or the daemon is unreachable; 130 interrupted.

@@ -43,6 +43,7 @@ LumilioError                        internal.error
 │   ├── PayloadTooLarge             request.too_large
 │   ├── MediaTypeUnsupported        request.media_type_unsupported
 │   ├── HashMismatch                request.hash_mismatch
+│   ├── NotReady                    request.not_ready
 │   └── TooManyRequests             request.too_many
 └── ClientError                     client.error              (the CLI's view of a daemon that refused or is away)
 
@@ -329,6 +330,14 @@ class HashMismatch(RequestError):
     """The received bytes do not have the digest that the client stated; nothing was kept."""
 
     code = "request.hash_mismatch"
+
+
+class NotReady(RequestError):
+    """What was asked for is being made; ask again later."""
+
+    code = "request.not_ready"
+    status = 503
+    retryable = True
 
 
 class TooManyRequests(RequestError):

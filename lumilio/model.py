@@ -337,7 +337,7 @@ class Rendition:
 
     ``width`` and ``height`` are those of the original as displayed, None for sound. ``perceptual_hash`` is an unsigned
     64-bit number and ``thumbhash`` a ThumbHash of at most 25 bytes, both of the picture that the thumbnails show; None
-    where that is drawn by us (a waveform).
+    where that is drawn by us (a waveform). ``damage`` says what could not be done although something is shown.
     """
 
     width: int | None
@@ -348,6 +348,7 @@ class Rendition:
     thumbhash: bytes | None = None
     streams: Streams | None = None
     music: Music | None = None
+    damage: str | None = None
 
 
 class CompanionRole(StrEnum):

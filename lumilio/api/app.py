@@ -66,7 +66,7 @@ ROUTES: tuple[Route, ...] = (
     _route("DELETE", f"{V1}/assets/{{asset_id}}/sidecars/{{kind}}", sidecars.delete_sidecar, _USER,
            answers={204: None}),
     _route("GET", f"{V1}/assets/{{asset_id}}/playback", playback.get_playback, _GUEST,
-           answers={200: "application/octet-stream", 206: "application/octet-stream", 304: None}),
+           answers={200: "application/octet-stream", 206: "application/octet-stream", 302: None, 304: None}),
     _route("GET", f"{V1}/tasks", tasks.list_tasks, _GUEST, query=tasks.TasksQuery, answers={200: schemas.Tasks}),
     _route("GET", f"{V1}/tasks/{{task_id}}", tasks.get_task, _GUEST, answers={200: schemas.Task}),
     _route("GET", f"{V1}/jobs", jobs.list_jobs, _GUEST, query=jobs.JobsQuery, answers={200: job_documents.JobItems}),

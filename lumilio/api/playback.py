@@ -8,9 +8,9 @@ from lumilio.api.context import Context, caller_of, context_of
 from lumilio.api.files import StoredFile, send_slice
 from lumilio.catalog import web_versions
 from lumilio.catalog.assets import AssetDetail
-from lumilio.errors import NotFound
+from lumilio.errors import NotFound, NotReady
 from lumilio.jobs import make_web_version
-from lumilio.model import AssetId, UserId
+from lumilio.model import AssetId, JobId, UserId
 from lumilio.queue import control, store
 from lumilio.queue.policy import Priority
 from lumilio.storage import derivatives
@@ -18,15 +18,20 @@ from lumilio.storage.disk import run_blocking
 
 _POLICY = {"Cache-Control": CACHE_ORIGINAL, "Content-Security-Policy": "default-src 'none'; sandbox"}
 MOTION_MIME = "video/mp4"
+RETRY_AFTER = 2
+"""Seconds: a remux is there by then, a transcode of some length not; its job tells."""
 
 
 async def get_playback(request: web.Request) -> web.StreamResponse:
-    """What a browser can play, with ranges. A web version that is not there yet is made first: 404 until then."""
+    """What a browser can play, with ranges. A web version that is not there yet is made first: 503 until then, with the
+    job that makes it. Of a Live Photo another file plays: a redirection."""
     asset = await asset_of(request)
     context = context_of(request)
     found = playback_item(asset)
-    if found is None or found.asset_id != asset.id:
-        raise NotFound(f"asset {str(asset.id)!r} has nothing to play" if found is None else f"play {found.url}")
+    if found is None:
+        raise NotFound(f"asset {str(asset.id)!r} has nothing to play")
+    if found.asset_id != asset.id:
+        return web.Response(status=302, headers={"Location": found.url, "Cache-Control": CACHE_ORIGINAL})
     match found.source:
         case "original":
             file = await open_original(context.library, asset)
@@ -57,14 +62,19 @@ async def _send_web_version(request: web.Request, asset: AssetDetail) -> web.Str
         if file is not None:
             return StoredFile(file, {**_POLICY, "Content-Type": row.mime})
         await run_blocking(repository.check_online)
-    await _order(context, asset.id, caller_of(request).user_id)
-    raise NotFound(f"what plays asset {str(asset.id)!r} is being made; ask later, its job tells how far it is")
+    (await open_original(context.library, asset)).close()
+    job_id = await _order(context, asset.id, caller_of(request).user_id)
+    raise NotReady(
+        f"what plays asset {str(asset.id)!r} is being made; job {job_id} tells how far it is",
+        details={"job_id": str(job_id), "retry_after": RETRY_AFTER},
+    )
 
 
-async def _order(context: Context, asset_id: AssetId, owner_id: UserId) -> None:
+async def _order(context: Context, asset_id: AssetId, owner_id: UserId) -> JobId:
     """Have it made before everything that nobody waits for."""
     spec = make_web_version.spec(asset_id, owner_id, urgent=True)
     async with context.library.db.transaction() as tx:
-        await store.enqueue(tx, spec)
-        await control.hurry(tx, spec.kind, spec.key or "", Priority.INTERACTIVE)
-    context.library.wake_queue(make_web_version.QUEUE)
+        enqueued = await store.enqueue(tx, spec)
+        await control.hurry(tx, spec.kind, spec.key or "", Priority.INTERACTIVE, spec.queue)
+    context.library.wake_queue(spec.queue)
+    return enqueued.job_id

@@ -239,6 +239,13 @@ def summary_lines(tally: Tally, ending: Ending) -> list[str]:
         (tally.sidecars_unreadable, "sidecars not used: they could not be read"),
         (tally.sidecars_pending, "sidecars not sent yet: their files are still being processed, import again"),
         (tally.skipped, "skipped: no photo, video or audio by their names (--all sends them)"),
+        (tally.links, "symbolic link was not followed" if tally.links == 1 else "symbolic links were not followed"),
+        (
+            tally.special,
+            "special file (pipe, socket) was left out"
+            if tally.special == 1
+            else "special files (pipes, sockets) were left out",
+        ),
         (tally.failed + tally.lost, "failed"),
     ]
     lines += [f"{count:>9,}  {label}" for count, label in rows if count]

@@ -19,7 +19,7 @@ from lumilio.client.following import Followed, Following
 from lumilio.client.library import Presence, Verdict, check_hashes
 from lumilio.client.session import Session
 from lumilio.client.tally import Event, FileProcessed, FileSettled, Outcome, Tally
-from lumilio.client.tree import Found, Skipped, Unreadable, walk
+from lumilio.client.tree import Found, Link, Skipped, Special, Unreadable, walk
 from lumilio.client.upload import Receipt, Refusal, Transfer, Uploader
 from lumilio.model import ContentHash
 
@@ -80,7 +80,7 @@ class Pipeline:
         entries = walk(self._plan.roots, self._plan.extensions)
         while batch := await asyncio.to_thread(list, islice(entries, _WALK_BATCH)):
             for entry in batch:
-                self._tally.expected_files += not isinstance(entry, Skipped)
+                self._tally.expected_files += isinstance(entry, Found | Unreadable)
                 self._tally.expected_bytes += entry.size if isinstance(entry, Found) else 0
         self._tally.counted = True
 
@@ -95,6 +95,10 @@ class Pipeline:
                         await self._found.put(entry)
                     case Skipped():
                         self._settle(FileSettled(path=entry.path, outcome=Outcome.SKIPPED))
+                    case Link():
+                        self._settle(FileSettled(path=entry.path, outcome=Outcome.LINK))
+                    case Special():
+                        self._settle(FileSettled(path=entry.path, outcome=Outcome.SPECIAL))
                     case Unreadable():
                         self._fail(entry.path, _UNREADABLE, entry.reason)
                     case _:

@@ -19,6 +19,8 @@ class Outcome(StrEnum):
     TRASHED = "trashed"
     WOULD_SEND = "would_send"
     SKIPPED = "skipped"
+    LINK = "link"
+    SPECIAL = "special"
     FAILED = "failed"
 
 
@@ -88,6 +90,8 @@ class Tally:
     would_send: int = 0
     would_send_bytes: int = 0
     skipped: int = 0
+    links: int = 0
+    special: int = 0
     failed: int = 0
     ready: int = 0
     unsupported: int = 0
@@ -103,7 +107,7 @@ class Tally:
 
     @property
     def done_files(self) -> int:
-        """Files that are settled, skipped ones left out."""
+        """Files that are settled, without what is left out: skipped ones, links and special files."""
         return self.sent + self.duplicates + self.trashed + self.would_send + self.failed
 
     @property
@@ -129,8 +133,7 @@ class Tally:
                 assert_never(event)
 
     def _settle(self, event: FileSettled) -> None:
-        if event.outcome is not Outcome.SKIPPED:
-            self.done_bytes += event.size
+        self.done_bytes += event.size
         match event.outcome:
             case Outcome.SENT:
                 self.sent += 1
@@ -144,6 +147,10 @@ class Tally:
                 self.would_send_bytes += event.size
             case Outcome.SKIPPED:
                 self.skipped += 1
+            case Outcome.LINK:
+                self.links += 1
+            case Outcome.SPECIAL:
+                self.special += 1
             case Outcome.FAILED:
                 self.failed += 1
                 self._keep(event)

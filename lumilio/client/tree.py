@@ -6,7 +6,9 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
+from typing import assert_never
 
 from lumilio.client.sidecars import SIDECAR_EXTENSIONS, match_sidecars
 from lumilio.errors import ClientError
@@ -22,6 +24,8 @@ everything hidden (which holds ``._*``, ``.~lock``, ``.DS_Store``, ``.stfolder``
 
 _IGNORE = re.compile("|".join(fnmatch.translate(pattern) for pattern in _IGNORED))
 _NO_MEDIA = ".nomedia"
+_NAMED_LINK = "a symbolic link, not followed; name the file it points to"
+_NAMED_SPECIAL = "a pipe, socket or device, not a file that can be sent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +60,32 @@ class Unreadable:
     reason: str
 
 
-Entry = Found | Skipped | Unreadable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A symbolic link, which is not followed."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special:
+    """A pipe, a socket or a device."""
+
+    path: str
+
+
+Entry = Found | Skipped | Unreadable | Link | Special
 
 
 def parse_roots(paths: Sequence[Path]) -> list[str]:
-    """Absolute paths with symbolic links resolved, without those inside another one. Raises ClientError."""
+    """Absolute paths with symbolic links resolved, without those inside another one. Raises ClientError.
+
+    A path that is itself a link stays one, unless it leads to a directory.
+    """
     resolved: list[Path] = []
     for path in paths:
         try:
-            resolved.append(path.expanduser().resolve(strict=True))
+            resolved.append(_parse_root(path.expanduser()))
         except (OSError, RuntimeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
             raise ClientError(f"{str(path)!r} cannot be imported: {reason}; check the path") from exc
@@ -78,19 +99,23 @@ def parse_roots(paths: Sequence[Path]) -> list[str]:
 def walk(roots: Iterable[str], extensions: frozenset[str] | None) -> Iterator[Entry]:
     """Everything below ``roots`` in the order of names, the files of a directory before its subdirectories.
 
-    ``extensions`` are lower-case with a dot; None takes every file. Symbolic links are not followed; hidden and ignored
-    entries and directories with a ``.nomedia`` file are left out silently, unless named as a root, and so are sidecars
-    that come with the files that they describe. Holds the names of one directory at a time. Blocking: for a thread.
+    ``extensions`` are lower-case with a dot; None takes every file. Symbolic links are told and not followed; as roots,
+    they and special files are ``Unreadable``. Hidden and ignored entries and directories with a ``.nomedia`` file are
+    left out silently, unless named as a root, and so are sidecars that come with the files that they describe. Holds
+    the names of one directory at a time. Blocking: for a thread.
     """
     beside = _Directory("", (), extensions)
     for root in roots:
         try:
-            is_directory = stat.S_ISDIR(os.stat(root).st_mode)  # noqa: PTH116
+            mode = os.stat(root, follow_symlinks=False).st_mode  # noqa: PTH116
         except OSError as exc:
             yield Unreadable(path=root, reason=exc.strerror or str(exc))
             continue
-        if is_directory:
+        if stat.S_ISDIR(mode):
             yield from _walk_directory(root, extensions)
+            continue
+        if not stat.S_ISREG(mode):
+            yield Unreadable(path=root, reason=_NAMED_LINK if stat.S_ISLNK(mode) else _NAMED_SPECIAL)
             continue
         prefix, name = root[: -len(os.path.basename(root))], os.path.basename(root)  # noqa: PTH119
         if beside.prefix != prefix:
@@ -110,27 +135,61 @@ def sent_name(path: str) -> str:
     return "".join("_" if ord(character) < 0x20 or 0x7F <= ord(character) < 0xA0 else character for character in name)
 
 
+def _parse_root(path: Path) -> Path:
+    """Raises OSError and, for a loop of links, RuntimeError."""
+    target = path.resolve(strict=True)
+    return path.parent.resolve() / path.name if path.is_symlink() and not target.is_dir() else target
+
+
+class _Kind(Enum):
+    DIRECTORY = auto()
+    FILE = auto()
+    LINK = auto()
+    SPECIAL = auto()
+
+
+def _kind_of(entry: "os.DirEntry[str]") -> _Kind:
+    if entry.is_symlink():
+        return _Kind.LINK
+    if entry.is_dir(follow_symlinks=False):
+        return _Kind.DIRECTORY
+    return _Kind.FILE if entry.is_file(follow_symlinks=False) else _Kind.SPECIAL
+
+
 def _walk_directory(root: str, extensions: frozenset[str] | None) -> Iterator[Entry]:
     waiting = [root]
     while waiting:
         directory = waiting.pop()
         try:
             with os.scandir(directory) as entries:
-                names = sorted(
-                    (entry.name, entry.is_dir(follow_symlinks=False))
+                kinds = {
+                    entry.name: _kind_of(entry)
                     for entry in entries
-                    if not entry.is_symlink() and (entry.name == _NO_MEDIA or not _IGNORE.match(entry.name.casefold()))
-                )
+                    if entry.name == _NO_MEDIA or not _IGNORE.match(entry.name.casefold())
+                }
         except OSError as exc:
             yield Unreadable(path=directory, reason=exc.strerror or str(exc))
             continue
-        if directory != root and (_NO_MEDIA, False) in names:
+        no_media = kinds.pop(_NO_MEDIA, None)
+        if directory != root and no_media is _Kind.FILE:
             continue
         prefix = directory if directory.endswith("/") else directory + "/"
-        waiting.extend(prefix + name for name, is_directory in reversed(names) if is_directory)
-        own = [name for name, is_directory in names if not is_directory and name != _NO_MEDIA]
-        files = _Directory(prefix, own, extensions)
-        yield from (files.found(name) for name in own if not files.is_sidecar(name))
+        names = sorted(kinds)
+        waiting.extend(prefix + name for name in reversed(names) if kinds[name] is _Kind.DIRECTORY)
+        files = _Directory(prefix, [name for name in names if kinds[name] is _Kind.FILE], extensions)
+        for name in names:
+            match kinds[name]:
+                case _Kind.DIRECTORY:
+                    pass
+                case _Kind.FILE:
+                    if not files.is_sidecar(name):
+                        yield files.found(name)
+                case _Kind.LINK:
+                    yield Link(path=prefix + name)
+                case _Kind.SPECIAL:
+                    yield Special(path=prefix + name)
+                case kind:
+                    assert_never(kind)
 
 
 def _names_in(directory: str) -> list[str]:
@@ -169,7 +228,7 @@ class _Directory:
         except OSError as exc:
             return Unreadable(path=path, reason=exc.strerror or str(exc))
         if not stat.S_ISREG(status.st_mode):
-            return Skipped(path=path)
+            return Link(path=path) if stat.S_ISLNK(status.st_mode) else Special(path=path)
         mine = self._matches.get(name, {})
         sidecars = tuple(Beside(path=self.prefix + sidecar, kind=kind) for kind, sidecar in mine.items())
         return Found(path=path, size=status.st_size, sidecars=sidecars)

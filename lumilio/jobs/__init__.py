@@ -88,6 +88,7 @@ def queue_slots(config: Config, processors: int) -> Mapping[str, int]:
         settle_trash.QUEUE: 2,
         change_times.QUEUE: 1,
         make_web_version.QUEUE: config.video.jobs,
+        make_web_version.NOW_QUEUE: 1,
     }
 
 

@@ -31,6 +31,8 @@ from lumilio.tools.decoders import DecoderPool
 
 KIND = "make_web_version"
 QUEUE = "web_versions"
+NOW_QUEUE = "web_versions_now"
+"""For those that somebody waits for: a film of three hours that nobody waits for must not be in their way."""
 STEP = "web_version"
 MAX_ATTEMPTS = 3
 DISK_FULL_DELAY = timedelta(hours=1)
@@ -59,7 +61,7 @@ def spec(asset_id: AssetId, owner_id: UserId, *, urgent: bool = False) -> JobSpe
     """A job that makes the web version, once however often it is asked for."""
     return JobSpec(
         kind=KIND,
-        queue=QUEUE,
+        queue=NOW_QUEUE if urgent else QUEUE,
         args=Args(asset_id=asset_id),
         key=str(asset_id),
         max_attempts=MAX_ATTEMPTS,

@@ -29,7 +29,7 @@ from lumilio.errors import (
 from lumilio.jobs import render_asset, settle_trash
 from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
-from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, FileReading, look, read_file
+from lumilio.jobs.read_facts import FACTS_STEP, READING_STEPS, FileReading, look, read_file
 from lumilio.jobs.render_asset import TOOL_MISSING_DELAY, Renderer, render
 from lumilio.log import bind_context, get_log
 from lumilio.model import (
@@ -230,7 +230,7 @@ class ProcessAsset:
                 if known is None:
                     raise DatabaseUnavailable("an asset with these bytes went away in the meantime; try again")
                 asset_id = known.id
-                for step in (GIVEN_UP_STEP, FACTS_STEP, DETECT_STEP):
+                for step in (GIVEN_UP_STEP, *READING_STEPS):
                     await problems.clear(tx, asset_id, step)
                 if known.trashed:  # what repairs an asset in the trash belongs there too
                     await store.enqueue(tx, settle_trash.spec(asset_id, asset.owner_id))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from lumilio.errors import MediaDamaged, MediaError, MediaUnsupported, ToolError
+from lumilio.media.completeness import shortfall
 from lumilio.media.detect import HEAD_BYTES, refine, sniff
 from lumilio.media.facts import facts_from_exif
 from lumilio.media.formats import guess_by_name
@@ -16,6 +17,9 @@ from lumilio.tools.exiftool import ExifTool
 
 FACTS_STEP = "facts"
 DETECT_STEP = "detect"
+COMPLETE_STEP = "complete"
+READING_STEPS = (FACTS_STEP, DETECT_STEP, COMPLETE_STEP)
+"""What ``read_file`` may find wrong, whether or not the file can be decoded after that."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,6 +78,8 @@ async def read_file(
         reason = f"the content is not that of a {media_type.format} file" if opening.size else "the file is empty"
         problems.append(Problem(code=MediaDamaged.code, step=DETECT_STEP, reason=reason, tool="exiftool"))
     facts = facts_from_exif(exif, media_type, name=name, modified=modified)
+    if found is not None and (missing := await run_blocking(shortfall, path, media_type)) is not None:
+        problems.append(Problem(code=MediaDamaged.code, step=COMPLETE_STEP, reason=missing))
     if media_type.kind is MediaKind.PHOTO:
         facts = replace(facts, motion=await run_blocking(find_video, path, exif, opening.size))
     return FileReading(facts=facts, media_type=media_type, problems=tuple(problems))

@@ -14,6 +14,7 @@ from lumilio.db import Tx
 from lumilio.errors import (
     JobDiscarded,
     JobSnoozed,
+    MediaDamaged,
     MediaError,
     MediaUnsupported,
     OriginalMissing,
@@ -23,7 +24,7 @@ from lumilio.errors import (
 from lumilio.jobs import join_companions, make_web_version
 from lumilio.jobs.given_up import GIVEN_UP_STEP, why_given_up
 from lumilio.jobs.library import Library, waiting_for_disk
-from lumilio.jobs.read_facts import DETECT_STEP, FACTS_STEP, FileReading, look, read_file
+from lumilio.jobs.read_facts import FACTS_STEP, READING_STEPS, FileReading, look, read_file
 from lumilio.log import get_log
 from lumilio.media import TOOLS, processor_for
 from lumilio.media.facts import facts_from_exif
@@ -123,7 +124,7 @@ class RenderAsset:
             await facts.set_media_type(tx, asset_id, reading.media_type)
             if FACTS_STEP not in found:
                 await self._update(tx, asset_id, reading)
-            for step in (FACTS_STEP, DETECT_STEP):
+            for step in READING_STEPS:
                 if step in found:
                     await problems.record(tx, asset_id, self.library.with_version(found[step]))
                 else:
@@ -186,8 +187,13 @@ async def render(
         problem = Problem(code=exc.code, step=STEP, reason=str(exc), tool=TOOLS[processor])
         await _show_placeholder(library, renderer, repository, asset, path)
         return await _fail(library, asset_id, problem, give_up if exc.retryable else None)
-    await _keep(library, repository, asset, rendition)
-    return Rendered(state=ProcessingState.READY)
+    if rendition.damage is None:
+        shown = Rendered(state=ProcessingState.READY)
+    else:
+        damage = Problem(code=MediaDamaged.code, step=STEP, reason=rendition.damage, tool=TOOLS[processor])
+        shown = Rendered(state=ProcessingState.PROBLEM, problem=damage)
+    await _keep(library, repository, asset, rendition, shown)
+    return shown
 
 
 async def _show_placeholder(
@@ -231,13 +237,19 @@ async def _original(library: Library, asset_id: AssetId) -> tuple[RenderingInput
     return asset, library.repository(place.repository_id), place
 
 
-async def _keep(library: Library, repository: Repository, asset: RenderingInput, rendition: Rendition) -> None:
+async def _keep(
+    library: Library, repository: Repository, asset: RenderingInput, rendition: Rendition, shown: Rendered
+) -> None:
     await derivatives.write_thumbnails(repository, asset.content_hash, rendition.thumbnails)
     needs_web_version = rendition.streams is not None and rendition.streams.playback is not Playback.DIRECT
     async with library.db.transaction() as tx:
         await thumbnails.put_thumbnails(tx, asset.id, repository.id, rendition.thumbnails)
-        await facts.set_rendition(tx, asset.id, rendition)
-        await problems.clear(tx, asset.id, STEP, GIVEN_UP_STEP)
+        await facts.set_rendition(tx, asset.id, rendition, state=shown.state)
+        await problems.clear(tx, asset.id, GIVEN_UP_STEP)
+        if shown.problem is None:
+            await problems.clear(tx, asset.id, STEP)
+        else:
+            await problems.record(tx, asset.id, library.with_version(shown.problem))
         if needs_web_version:
             await store.enqueue(tx, make_web_version.spec(asset.id, asset.owner_id))
 

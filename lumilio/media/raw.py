@@ -7,6 +7,7 @@ wished.
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -76,11 +77,11 @@ def _of_known(raw: RawFile, carried: _Carried) -> Rendition:
             return _shown(raw, picture)
     try:
         return _developed(raw, half=raw.size is None or max(raw.size) >= 2 * _LARGEST)
-    except _UNREADABLE:
+    except _UNREADABLE as exc:
         left = [*carried.previews.jpegs] if own is None else [own, *carried.previews.jpegs]
         for picture in sorted(left, key=_longest, reverse=True):
             with suppress(*_UNREADABLE):
-                return _shown(raw, picture)
+                return replace(_shown(raw, picture), damage=f"only a small picture within can be shown: {exc}")
         raise
 
 

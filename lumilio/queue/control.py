@@ -104,9 +104,9 @@ async def retry(tx: Tx, wanted: JobFilter, *, attempts_of: Mapping[str, int], li
     )
 
 
-async def hurry(tx: Tx, kind: str, key: str, priority: Priority) -> bool:
-    """Let a job that waits wait less: somebody asks for it now. False when none waits with a lower priority."""
-    return await tx.execute("job_control.hurry", kind, key, priority) == 1
+async def hurry(tx: Tx, kind: str, key: str, priority: Priority, queue: str) -> bool:
+    """Let a job that waits wait less, in this queue: somebody asks for it now. False when none waits elsewhere."""
+    return await tx.execute("job_control.hurry", kind, key, priority, queue) == 1
 
 
 async def hasten(tx: Tx, job_ids: Sequence[JobId]) -> Collection[JobId]:

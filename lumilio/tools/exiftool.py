@@ -120,6 +120,11 @@ class ExifTool:
         finally:
             answer.cancel()
 
+    def renew(self) -> None:
+        """Start exiftool anew before the next files: it was upgraded, and what runs is the old one."""
+        for reader in self._readers:
+            reader.outdated = True
+
     def _refuse_rest(self) -> None:
         with suppress(queue.Empty):
             while True:
@@ -144,6 +149,7 @@ class _Reader:
     def __init__(self, requests: "queue.SimpleQueue[_Request | None]", *, timeout: float, sharers: int) -> None:
         self.ended: Future[None] = Future()
         self.stopping = False
+        self.outdated = False
         self._requests = requests
         self._sharers = sharers
         self._timeout = timeout
@@ -265,7 +271,8 @@ class _Reader:
         self._links = None
 
     def _session_of_now(self) -> Session:
-        if self._session is None or not self._session.running:
+        if self._session is None or self.outdated or not self._session.running:
+            self.outdated = False
             self._end_session()
             self._session = Session()
             if self.stopping:  # ``stop`` may have come too early to see it

@@ -215,7 +215,8 @@ WHERE datname = current_database()
     AND (backend_xid IS NOT NULL OR xact_start > now() - interval '5 seconds');
 
 -- name: hurry
-UPDATE jobs SET priority = $3 WHERE kind = $1 AND key = $2 AND state <> 'running' AND priority > $3;
+UPDATE jobs SET priority = $3, queue = $4
+WHERE kind = $1 AND key = $2 AND state <> 'running' AND (priority > $3 OR queue <> $4);
 
 -- name: hasten
 UPDATE jobs

@@ -160,6 +160,7 @@ def test_check_tells_what_is_there_before_the_first_start_and_makes_nothing(tmp_
         "ffmpeg",
         "libraw",
         "pillow",
+        "fence",
         "repository",
         "disk space",
         "inotify",

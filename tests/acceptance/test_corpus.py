@@ -19,6 +19,12 @@ from tests.running import RunningDaemon
 KINDS = {"video": "video", "audio": "audio"}
 """By the folder of a sample; everything else is photos."""
 TURNED_BY_DECODER = ("heic", "heif", "avif", "jxl")
+SMALL_ONLY = {
+    "raw-header/exiftool-FujiFilm.raf",
+    "raw-header/exiftool-Panasonic.rw2",
+    "raw-header/exiftool-SigmaDP2.x3f",
+}
+"""Headers without the data of the sensor, but with a small picture."""
 UNDECODABLE = {
     "raw-header/exiftool-CanonRaw.cr2",
     "raw-header/exiftool-CanonRaw.cr3",
@@ -102,12 +108,13 @@ async def every_file_is_ready_and_shown_or_says_why_not(imported: Imported) -> N
             asset = imported.asset(sample.path)
             assert asset["kind"] == _kind(sample), sample.name
             assert asset["format"] in PROCESSORS, sample.name
-            if sample.name in UNDECODABLE:
+            if sample.name in UNDECODABLE | SMALL_ONLY:
                 assert asset["state"] == "problem", sample.name
-                (problem,) = asset["problems"]
-                assert (problem["step"], problem["code"]) == ("render", "media.damaged"), sample.name
-                continue
-            assert (asset["state"], asset["problems"]) == ("ready", []), sample.name
+                assert ("render", "media.damaged") in {(each["step"], each["code"]) for each in asset["problems"]}
+                if sample.name in UNDECODABLE:
+                    continue
+            else:
+                assert (asset["state"], asset["problems"]) == ("ready", []), sample.name
             assert [thumbnail["size"] for thumbnail in asset["thumbnails"]] == ["small", "medium", "large"]
             for thumbnail in asset["thumbnails"]:
                 async with client.get(thumbnail["url"]) as response:

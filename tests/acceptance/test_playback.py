@@ -149,7 +149,10 @@ async def test_a_lost_web_version_is_made_again_when_somebody_wants_to_see_it(
     lost.unlink()
 
     async with client.get(asset["playback"]["url"]) as response:
-        assert (response.status, (await response.json())["code"]) == (404, "request.not_found")
+        assert (response.status, response.headers["Retry-After"]) == (503, "2")
+        told = await response.json()
+    assert told["code"] == "request.not_ready"
+    assert (await _job(client, int(told["detail"].split("job ")[1].split()[0])))["kind"] == "make_web_version"
     async with asyncio.timeout(PATIENCE):
         while (await client.get(asset["playback"]["url"])).status != 200:
             await asyncio.sleep(0.05)
@@ -230,6 +233,8 @@ async def test_a_live_photo_is_one_item_whose_film_plays(
     assert still["playback"]["asset_id"] == clip["id"]
     async with client.get(still["playback"]["url"]) as response:
         assert (response.status, await response.read()) == (200, moving.read_bytes())
+    async with client.get(f"/api/v1/assets/{still['id']}/playback") as response:
+        assert (response.status, response.url.path) == (200, still["playback"]["url"])
     async with client.get("/api/v1/assets", params={"from": "2023-03-04", "to": "2023-03-04"}) as response:
         assert [item["id"] for item in (await response.json())["items"]] == [still["id"]]
     async with client.delete(f"/api/v1/assets/{still['id']}") as response:

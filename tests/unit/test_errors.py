@@ -62,5 +62,5 @@ def test_what_is_the_files_or_the_clients_fault_is_not_tried_again_by_itself() -
     for found in CLASSES:
         if issubclass(found, errors.MediaError):
             assert not found.retryable
-        if issubclass(found, errors.RequestError) and found is not errors.TooManyRequests:
+        if issubclass(found, errors.RequestError) and found not in (errors.NotReady, errors.TooManyRequests):
             assert not found.retryable
