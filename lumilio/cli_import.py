@@ -13,8 +13,8 @@ _MOST_JOBS = 32
 _DESCRIPTION = """\
 Send photos, videos and audio to a running Lumilio. Files that are there already are recognised by their content and
 not sent again, so the same command continues after an interruption. Hidden files, half-written ones and directories
-with a .nomedia file are left out; symbolic links are not followed, but PATH may be one to a directory. XMP files and the JSON files of a Google Takeout
-go to the photos that they describe.
+with a .nomedia file are left out; symbolic links are not followed, but PATH may be one to a directory. XMP files and
+the JSON files of a Google Takeout go to the photos that they describe.
 """
 
 _EPILOG = f"""\

@@ -19,11 +19,12 @@ _MOST_NAMED = 3000
 _LONGEST = 200 * 365 * 86400
 _MOST_LISTED = 500
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_BACKWARD = re.compile(r"-\d")
 _SHIFT = re.compile(r"([+-]?)(?:(\d{1,6})d)?(?:(\d{1,8})h)?(?:(\d{1,10})m)?(?:(\d{1,11})s)?")
 
 _EXIT_CODES = """\
-exit codes: 0 done; 1 the change was stopped before its end; 2 wrong usage, or the daemon is unreachable or refuses;
-130 interrupted: the change goes on.
+exit codes: 0 done; 1 the change was stopped before its end, or an ASSET does not exist; 2 wrong usage, or the daemon is
+unreachable or refuses; 130 interrupted: the change goes on.
 """
 _EPILOG = """\
 examples:
@@ -41,8 +42,9 @@ are not touched.
 _SHIFT_EXAMPLES = """\
 examples:
   lumilio times shift --by +1h30m --model 'Z 6' --from 2024-05-01 --to 2024-05-14 --dry-run
-  lumilio times shift --by=-365d ASSET ASSET
-To undo one, shift the same assets back; where --from and --to chose them, those move as well. Or read the times again:
+  lumilio times shift --by -365d ASSET ASSET
+To undo one, shift the same assets back, as the command itself tells at its end; --from and --to mean the times as they
+are then, and so move as well. Or read the times again:
   lumilio times rederive --discard-edits ASSET ASSET
 
 --json writes the change: {"id", "state", "shift_seconds", "selection", "matching", "changed", ...}; with --dry-run
@@ -85,8 +87,9 @@ def add_parsers(subparsers: "Subparsers") -> None:
         type=_shift,
         required=True,
         metavar="SHIFT",
-        help="how far, such as +1h30m, -45s or +2d (write --by=-45s, with =, to go back)",
+        help="how far, such as +1h30m, -45s or +2d",
     )
+    shifting._negative_number_matcher = _BACKWARD  # else argparse takes -1h30m for an option
     _add_selection(shifting)
     deriving = add("rederive", run_rederive, "read the times again", _REDERIVE, _REDERIVE_EXAMPLES)
     deriving.add_argument("--discard-edits", action="store_true", help="also where people set the time")

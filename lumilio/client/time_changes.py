@@ -1,10 +1,11 @@
 """Bulk changes of capture times from the command line: begin one, wait for it, list them."""
 
 import asyncio
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
@@ -15,13 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from lumilio.client.access import Access
-from lumilio.client.asking import ask, converse, write_json
+from lumilio.client.asking import accepted, ask, converse, reaching, write_json
 from lumilio.client.jobs_display import Paper, complain, relative
 from lumilio.client.library import documents
 from lumilio.client.members import Document, count, cursor, moment, needed, number, words
 from lumilio.client.session import Session
 from lumilio.client.tables import add_row, new_table
 from lumilio.errors import ClientError
+from lumilio.log import printable
 
 PATH = "/time-changes"
 EXIT_DONE = 0
@@ -32,6 +34,16 @@ _PATIENCE_SECONDS = 300.0
 _POLL_SECONDS = 0.25
 _LONGEST_POLL = 2.0
 _OVER = frozenset({"ended", "stopped"})
+_NAMED_AGAIN = 20
+"""So many ids are repeated in a command that is proposed."""
+_OPTIONS = (
+    ("from", "captured_from"),
+    ("to", "captured_to"),
+    ("kind", "kind"),
+    ("make", "make"),
+    ("model", "model"),
+    ("file-name", "file_name"),
+)
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -42,6 +54,12 @@ class Wish:
     shift_seconds: int | None
     selection: Mapping[str, object]
     discard_edits: bool = False
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Of the assets that are named."""
+        ids = self.selection.get("ids")
+        return [str(each) for each in ids] if isinstance(ids, list) else []
 
     def payload(self, *, dry_run: bool) -> Document:
         """As the API takes it."""
@@ -57,6 +75,8 @@ def conduct_change(access: Access, wish: Wish, *, wait: bool, as_json: bool) -> 
     """Begin a change and, with ``wait``, follow it to its end. Raises ClientError."""
 
     async def change(session: Session) -> int:
+        if await _misses_some(session, wish):
+            return EXIT_NOT_DONE
         begun = await ask(session, "POST", PATH, payload=wish.payload(dry_run=False), seconds=_COUNT_SECONDS)
         matching, change_id = count(begun, "matching"), needed(begun, "id")
         if not wait:
@@ -73,7 +93,7 @@ def conduct_change(access: Access, wish: Wish, *, wait: bool, as_json: bool) -> 
         if as_json:
             write_json({**ended, "matching": matching})
         else:
-            _tell(ended, matching, job_id=words(begun, "job_id"))
+            _tell(ended, matching, wish, job_id=words(begun, "job_id"))
         return EXIT_DONE if ended.get("state") == "ended" else EXIT_NOT_DONE
 
     return converse(access, change, patience=_PATIENCE_SECONDS)
@@ -81,13 +101,18 @@ def conduct_change(access: Access, wish: Wish, *, wait: bool, as_json: bool) -> 
 
 def conduct_dry_run(access: Access, wish: Wish, *, as_json: bool) -> int:
     """Tell how many assets a change would visit. Raises ClientError."""
-    payload = wish.payload(dry_run=True)
-    counted = converse(access, lambda session: ask(session, "POST", PATH, payload=payload, seconds=_COUNT_SECONDS))
-    if as_json:
-        write_json(counted)
-    else:
-        Paper(sys.stdout).say(f"{_assets(count(counted, 'matching'))} would be visited")
-    return EXIT_DONE
+
+    async def count_matching(session: Session) -> int:
+        if await _misses_some(session, wish):
+            return EXIT_NOT_DONE
+        counted = await ask(session, "POST", PATH, payload=wish.payload(dry_run=True), seconds=_COUNT_SECONDS)
+        if as_json:
+            write_json(counted)
+        else:
+            Paper(sys.stdout).say(f"{_assets(count(counted, 'matching'))} would be visited")
+        return EXIT_DONE
+
+    return converse(access, count_matching)
 
 
 def conduct_list(access: Access, *, limit: int, as_json: bool) -> int:
@@ -150,7 +175,23 @@ async def _followed(session: Session, change_id: str, progress: Progress) -> Doc
         pause = min(_LONGEST_POLL, pause * 1.5)
 
 
-def _tell(ended: Document, matching: int, *, job_id: str) -> None:
+async def _misses_some(session: Session, wish: Wish) -> bool:
+    """Whether some of the assets that are named do not exist; complains of them. Raises ClientError."""
+    missing = []
+    for asset_id in wish.ids:
+        with reaching():
+            answer = await session.call("GET", f"/assets/{asset_id}")
+        if answer.status == 404:
+            missing.append(asset_id)
+        else:
+            accepted(session, answer)
+    if missing:
+        more = f" and {len(missing) - _NAMED_AGAIN:,} more" if len(missing) > _NAMED_AGAIN else ""
+        complain(f"no such asset: {', '.join(missing[:_NAMED_AGAIN])}{more}; nothing was changed")
+    return bool(missing)
+
+
+def _tell(ended: Document, matching: int, wish: Wish, *, job_id: str) -> None:
     paper, changed = Paper(sys.stdout), count(ended, "changed")
     if ended.get("state") != "ended":
         complain(
@@ -161,7 +202,36 @@ def _tell(ended: Document, matching: int, *, job_id: str) -> None:
     paper.say(f"{_assets(changed)} changed" + (f", {same:,} stay as they were" if same else ""))
     seconds = ended.get("shift_seconds")
     if changed and isinstance(seconds, int):
-        paper.say(f"undo it, for the same assets: lumilio times shift --by={spelled(-seconds)}")
+        for line in undo_lines(seconds, wish):
+            paper.say(line)
+
+
+def undo_lines(seconds: int, wish: Wish) -> list[str]:
+    """How to take a shift back: the command for the same selection, whose days and times have moved along."""
+    parts = ["lumilio times shift", f"--by={spelled(-seconds)}"]
+    for name, key in _OPTIONS:
+        value = wish.selection.get(key)
+        if isinstance(value, str) and (told := _moved(value, seconds) if key.startswith("captured") else value):
+            parts.append(f"--{name}={shlex.quote(told)}" if told.startswith("-") else f"--{name} {shlex.quote(told)}")
+    parts += wish.ids[:_NAMED_AGAIN]
+    if len(parts) == 2:
+        parts.append("--all")
+    lines = [printable(f"undo it: {' '.join(parts)}")]
+    if (hidden := len(wish.ids) - _NAMED_AGAIN) > 0:
+        lines[0] += f" … and the {hidden:,} other assets that were named"
+    if any(wish.selection.get(key) for key in ("captured_from", "captured_to")):
+        lines.append(
+            "careful: --from and --to now refer to the shifted times; other assets that lie between them move as well"
+        )
+    return lines
+
+
+def _moved(moment_text: str, seconds: int) -> str:
+    """A wall clock time, shifted; empty where that leaves the years 1 to 9999 and so bounds nothing."""
+    try:
+        return (datetime.fromisoformat(moment_text) + timedelta(seconds=seconds)).isoformat()
+    except OverflowError:
+        return ""
 
 
 def changes_table(items: list[dict[str, object]], now: datetime) -> Table:
@@ -189,11 +259,8 @@ def selection_words(item: Document) -> str:
     if not isinstance(chosen, dict):
         return ""
     named = count(chosen, "named")
-    options = (("from", "captured_from"), ("to", "captured_to"), ("kind", "kind"), ("make", "make"), ("model", "model"))
     told = [f"{named:,} named" if named else ""]
-    told += [
-        f"--{name} {words(chosen, key)}" for name, key in (*options, ("file-name", "file_name")) if chosen.get(key)
-    ]
+    told += [f"--{name} {words(chosen, key)}" for name, key in _OPTIONS if chosen.get(key)]
     return " ".join(filter(None, told)) or "all"
 
 

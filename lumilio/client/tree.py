@@ -137,8 +137,9 @@ def sent_name(path: str) -> str:
 
 def _parse_root(path: Path) -> Path:
     """Raises OSError and, for a loop of links, RuntimeError."""
-    target = path.resolve(strict=True)
-    return path.parent.resolve() / path.name if path.is_symlink() and not target.is_dir() else target
+    if path.is_symlink() and not path.is_dir():
+        return path.parent.resolve(strict=True) / path.name
+    return path.resolve(strict=True)
 
 
 class _Kind(Enum):

@@ -35,7 +35,8 @@ LONGEST_STORE = 4 * 3600.0
 """Seconds: a 50 GB file copied where there are no hard links, at 5 MB/s. Every wait inside has its own, shorter end."""
 
 PHOTO_MEMORY_MB = 80
-"""A decoder child at its largest (57 MiB over photos of 8 to 26 MP, docs/benchmarks.md) and its share of the daemon."""
+"""A decoder child on photos of 8 to 26 MP (57 MiB, docs/benchmarks.md) and its share of the daemon. What takes more is
+bounded otherwise: there are few decoders, and each has its own limit."""
 
 
 WEB_VERSION_MEMORY_MB = 512

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, assert_never
+from typing import Annotated, Any, ClassVar, assert_never
 from xml.parsers import expat
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
@@ -13,7 +13,7 @@ from lumilio.catalog.sidecars import SidecarFile
 from lumilio.errors import MediaDamaged, NotFound, ToolTimedOut
 from lumilio.jobs.derive_facts import derive
 from lumilio.jobs.library import Library
-from lumilio.media.sidecar import read_takeout
+from lumilio.media.sidecar import TELLING, read_takeout
 from lumilio.model import AssetId, SidecarKind, UserId
 from lumilio.storage.disk import run_blocking
 from lumilio.tools.exiftool import ExifTool
@@ -165,12 +165,34 @@ class _Takeout(_Member):
 
 
 def _takeout_members(content: bytes) -> Mapping[str, object]:
-    """What is of another type than Google's is not Google's: read on, it would tell half of what it should."""
+    """What is of another type than Google's is left out, and the rest counts.
+
+    Raises MediaDamaged, also when nothing remains that tells of a picture.
+    """
     members = read_takeout(content)
     try:
         _Takeout.model_validate(members)
     except ValidationError as exc:
-        faults = exc.errors(include_url=False, include_input=False)[:_TOLD_FAULTS]
-        told = "; ".join(f"{'.'.join(str(each) for each in fault['loc'])[:80]}: {fault['msg']}" for fault in faults)
-        raise MediaDamaged(f"the file is not from Google Takeout: {told}") from exc
+        faults = exc.errors(include_url=False, include_input=False)
+        for place in reversed(dict.fromkeys(_place_of(fault["loc"]) for fault in faults)):
+            _leave_out(members, place)
+        if not any(members.get(name) for name in TELLING):
+            told = "; ".join(
+                f"{'.'.join(str(each) for each in fault['loc'])[:80]}: {fault['msg']}"
+                for fault in faults[:_TOLD_FAULTS]
+            )
+            raise MediaDamaged(f"the file is not from Google Takeout: {told}") from exc
     return members
+
+
+def _place_of(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where in the document a fault lies; pydantic adds which type of several it tried."""
+    return loc[: 3 if loc[0] == "people" else 2]
+
+
+def _leave_out(members: dict[str, object], place: tuple[int | str, ...]) -> None:
+    *path, last = place
+    holder: Any = members
+    for step in path:
+        holder = holder[step]
+    del holder[last]

@@ -174,4 +174,4 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     if await assets.get_for_rendering(tx, asset_id) is not None:
         known = {problem.step for problem in await problems.of_asset(tx, asset_id)}
         if STEP not in known:
-            await problems.record(tx, asset_id, replace(why_given_up(job, STEP), tool="ffmpeg"))
+            await problems.record(tx, asset_id, replace(why_given_up(job, STEP), tool="ffmpeg"), attempts=job.attempt)

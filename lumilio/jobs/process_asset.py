@@ -149,7 +149,7 @@ class ProcessAsset:
         elif stored is not None and stored.state is not ProcessingState.STORED:
             return Outcome(asset_id=asset_id, asset_state=stored.state, duplicate=True)
         later = render_asset.later(asset_id, UserId(args.owner_id)) if _is_last_for_tools(job) else None
-        rendered = await render(self.library, self.renderer, asset_id, give_up=later)
+        rendered = await render(self.library, self.renderer, asset_id, give_up=later, attempts=job.attempt)
         if stored is not None:  # an earlier attempt stored it, and may have met a problem
             async with self.library.db.session() as session:
                 problem = next(iter(await problems.of_asset(session, asset_id)), None)
@@ -295,4 +295,4 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     if known is None or known.state is not ProcessingState.STORED:
         return
     await assets.set_state(tx, known.id, ProcessingState.PROBLEM)
-    await problems.record(tx, known.id, why_given_up(job, GIVEN_UP_STEP))
+    await problems.record(tx, known.id, why_given_up(job, GIVEN_UP_STEP), attempts=job.attempt)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lumilio.errors import MediaDamaged, MediaError, MediaUnsupported, ToolError
 from lumilio.media.completeness import shortfall
-from lumilio.media.detect import HEAD_BYTES, refine, sniff
+from lumilio.media.detect import read_head, refine, sniff
 from lumilio.media.facts import facts_from_exif
 from lumilio.media.formats import guess_by_name
 from lumilio.media.motion import find_video
@@ -89,7 +89,7 @@ def _look(path: Path) -> Opening:
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         return Opening(
-            head=file.read(HEAD_BYTES),
+            head=read_head(file),
             size=status.st_size,
             modified=_EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000),
         )

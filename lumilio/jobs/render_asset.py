@@ -154,11 +154,17 @@ async def show_given_up(tx: Tx, job: Job) -> None:
     asset_id = AssetId(args.asset_id)
     if not args.full and await assets.get_for_rendering(tx, asset_id) is not None:
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
-        await problems.record(tx, asset_id, why_given_up(job, STEP))
+        await problems.record(tx, asset_id, why_given_up(job, STEP), attempts=job.attempt)
 
 
 async def render(
-    library: Library, renderer: Renderer, asset_id: AssetId, *, give_up: JobSpec | None = None, full: bool = False
+    library: Library,
+    renderer: Renderer,
+    asset_id: AssetId,
+    *,
+    give_up: JobSpec | None = None,
+    full: bool = False,
+    attempts: int = 1,
 ) -> Rendered:
     """Decode in a child, write thumbnails, record them, join what is of the same shot, and order a web version.
 
@@ -186,7 +192,7 @@ async def render(
             raise
         problem = Problem(code=exc.code, step=STEP, reason=str(exc), tool=TOOLS[processor])
         await _show_placeholder(library, renderer, repository, asset, path)
-        return await _fail(library, asset_id, problem, give_up if exc.retryable else None)
+        return await _fail(library, asset_id, problem, give_up if exc.retryable else None, attempts=attempts)
     if rendition.damage is None:
         shown = Rendered(state=ProcessingState.READY)
     else:
@@ -254,12 +260,14 @@ async def _keep(
             await store.enqueue(tx, make_web_version.spec(asset.id, asset.owner_id))
 
 
-async def _fail(library: Library, asset_id: AssetId, problem: Problem, again: JobSpec | None) -> Rendered:
+async def _fail(
+    library: Library, asset_id: AssetId, problem: Problem, again: JobSpec | None, *, attempts: int
+) -> Rendered:
     async with library.db.transaction() as tx:
         if again is not None:
             await store.enqueue(tx, again)
         await assets.set_state(tx, asset_id, ProcessingState.PROBLEM)
-        await problems.record(tx, asset_id, library.with_version(problem))
+        await problems.record(tx, asset_id, library.with_version(problem), attempts=attempts)
     metrics.PROBLEMS.labels(problem.code).inc()
     get_log().warning("asset.not_rendered", asset_id=asset_id, code=problem.code, reason=problem.reason)
     return Rendered(state=ProcessingState.PROBLEM, problem=problem)

@@ -1,18 +1,21 @@
 """What a file is, by its content.
 
 ``sniff`` looks at the first 4096 bytes alone, which settles everything but formats that share a container: the many
-RAW formats that are TIFF inside, sound or pictures in MP4, ASF, Matroska and Ogg. There ``refine`` takes exiftool's
+RAW formats that are TIFF inside, sound or pictures in MP4, ASF, Matroska and Ogg. Of sound behind a long ID3v2 tag
+``read_head`` finds those bytes behind the tag: exiftool takes all of it for MP3. Else ``refine`` takes exiftool's
 word, which has read the container's tables. A client's media type is never asked, and an extension only where two
 formats have the same bytes.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import PurePath
+from typing import BinaryIO
 
 from lumilio.media.formats import FORMATS, MEDIA_EXTENSIONS
 from lumilio.model import MediaType
 
-__all__ = ["HEAD_BYTES", "MEDIA_EXTENSIONS", "refine", "sniff"]
+__all__ = ["HEAD_BYTES", "MEDIA_EXTENSIONS", "read_head", "refine", "sniff"]
 
 HEAD_BYTES = 4096
 """How many bytes from the beginning of a file ``sniff`` wants."""
@@ -55,6 +58,10 @@ _BRANDS = {
 _QUICKTIME_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 
+_TAG_HEADER_BYTES = 10
+_HAS_FOOTER = 0x10
+_EMPTY_TAG = b"ID3\x04" + bytes(6)
+
 _EXIFTOOL_TYPES = {
     "3G2": "3gp",
     "APNG": "png",
@@ -84,6 +91,17 @@ _CONTAINERS: tuple[frozenset[str], ...] = (
 """Formats that the first bytes alone do not tell apart."""
 
 
+def read_head(file: BinaryIO) -> bytes:
+    """What ``sniff`` wants of a file that is open at its beginning: the first HEAD_BYTES. Of an ID3v2 tag,
+    which with a cover is longer than those, the header of an empty one stands before what follows it."""
+    head = file.read(HEAD_BYTES)
+    length = _tag_length(head)
+    if not length:
+        return head
+    file.seek(length - len(head), os.SEEK_CUR)
+    return _EMPTY_TAG + file.read(HEAD_BYTES - len(_EMPTY_TAG))
+
+
 def sniff(head: bytes) -> MediaType | None:
     """The type that the first HEAD_BYTES of a file show, or None when they are of nothing that Lumilio keeps."""
     head = head[:HEAD_BYTES]
@@ -111,8 +129,6 @@ def refine(sniffed: MediaType | None, exiftool_file_type: str | None, name: str)
     extension = PurePath(name).suffix.lower().removeprefix(".")
     if sniffed.format == "rw2" and extension == "rwl":  # the same bytes from another maker
         return FORMATS["rwl"]
-    if sniffed.format == "mp3" and extension == "aac" and told is None:  # a tag may hide which of the two follows
-        return FORMATS["aac"]
     container = next((each for each in _CONTAINERS if sniffed.format in each), frozenset({sniffed.format}))
     return told if told is not None and told.format in container else sniffed
 
@@ -180,14 +196,22 @@ def _transport_stream(head: bytes) -> str | None:
 
 
 def _tagged_audio(head: bytes) -> str | None:
-    """What follows an ID3v2 tag; MP3 when the tag is longer than the head, as one with a cover is."""
-    if not head.startswith(b"ID3") or len(head) < 10:
+    """What follows an ID3v2 tag and the zeros that some write behind it; MP3 when the tag is longer than the head."""
+    length = _tag_length(head)
+    if not length:
         return None
+    rest = head[length:].lstrip(b"\0")
+    return "flac" if rest.startswith(b"fLaC") else _adts(rest) or "mp3"
+
+
+def _tag_length(head: bytes) -> int:
+    """Bytes of the ID3v2 tag that a file begins with, with header and footer (ID3v2.4.0 structure, 3.1); 0 for none."""
+    if not head.startswith(b"ID3") or len(head) < _TAG_HEADER_BYTES:
+        return 0
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
-    rest = head[10 + size :]
-    return "flac" if rest.startswith(b"fLaC") else _adts(rest) or "mp3"
+    return size + _TAG_HEADER_BYTES * (2 if head[3] == 4 and head[5] & _HAS_FOOTER else 1)
 
 
 def _adts(head: bytes) -> str | None:

@@ -15,7 +15,7 @@ from lumilio.model import Place, Sidecar, SidecarKind
 _LARGEST = 1 << 20
 _DEEPEST = 32
 _LONGEST_INTEGER = 18
-_TELLING = ("photoTakenTime", "creationTime", "geoData", "geoDataExif")
+TELLING = ("photoTakenTime", "creationTime", "geoData", "geoDataExif")
 """One of these is in every JSON about a picture; those about albums and accounts have none."""
 
 _SAME_PLACE = 0.001
@@ -33,8 +33,8 @@ def read_takeout(content: bytes) -> dict[str, object]:
         found = json.loads(content, parse_float=_finite, parse_int=_bounded, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as exc:
         raise MediaDamaged("the file is not from Google Takeout: it is not readable as JSON") from exc
-    if not isinstance(found, dict) or not any(name in found for name in _TELLING):
-        raise MediaDamaged(f"the file is not from Google Takeout: it has none of {', '.join(_TELLING)}")
+    if not isinstance(found, dict) or not any(name in found for name in TELLING):
+        raise MediaDamaged(f"the file is not from Google Takeout: it has none of {', '.join(TELLING)}")
     return {_clean(name): _plain(value, 1) for name, value in found.items()}
 
 

@@ -48,7 +48,6 @@ class Cancelled:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retried:
     """``revived`` are available again, in ``queues``, which are to be announced; the work of ``superseded`` is that of
-
     another live job, so they stay what they are.
     """
 

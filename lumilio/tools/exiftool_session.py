@@ -45,6 +45,8 @@ _ARGUMENTS = (
 _OUTPUT_LIMIT = 64 * 1024 * 1024
 _MEMORY_LIMIT = 1024 * 1024 * 1024
 _LIMITS = ((resource.RLIMIT_AS, _MEMORY_LIMIT), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0))
+_NO_MEMORY = "Out of memory"
+"""Perl's last words."""
 _EVERYTHING = Path("/")
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -98,13 +100,26 @@ class Session:
                 for key, _ in events:
                     chunk = os.read(key.fd, 1 << 18)
                     if not chunk:
-                        raise ToolError(f"exiftool died (status {self._status()}): {_last_words(printed[err])}")
+                        raise ToolError(self._death(printed[err]))
                     printed[key.fd] += chunk
                     if printed[key.fd].endswith(marks[key.fd]):
                         selector.unregister(key.fd)
                     elif len(printed[key.fd]) > _OUTPUT_LIMIT:
                         raise ToolError(f"exiftool printed more than {_OUTPUT_LIMIT >> 20} MiB")
         return bytes(printed[out].removesuffix(ready))
+
+    def _death(self, printed: bytearray) -> str:
+        """How it died, by its standard error, of which a part may not have been read yet."""
+        err = self._process.stderr.fileno()
+        os.set_blocking(err, False)
+        with suppress(BlockingIOError):
+            printed += os.read(err, 1 << 18)
+        words = " ".join(printed.decode(errors="replace").split())[-200:]
+        if _NO_MEMORY in words:
+            return "exiftool ran out of memory on the file"
+        status = self._status()
+        ended = "exiftool died" if status is None else f"exiftool died with status {status}"
+        return f"{ended} ({words})" if words else ended
 
     def _limit_time(self, seconds: int) -> None:
         """Have the kernel kill it after so much more processor time: should the thread that watches it be lost."""
@@ -143,7 +158,3 @@ class Session:
         for pipe in (self._process.stdout, self._process.stderr):
             pipe.close()
         return process
-
-
-def _last_words(printed: bytes | bytearray) -> str:
-    return printed.decode(errors="replace").strip()[-500:]

@@ -2,7 +2,8 @@
 
 FFmpeg reads through a Python file object and is handed nothing else: whatever a playlist, a concatenation script or a
 reference track names, the attempt to open it fails, and no protocol of FFmpeg's own is allowed. Only the demuxers and
-decoders of what Lumilio keeps may look at the bytes. libav prints nothing; its last error becomes part of the reason.
+decoders of what Lumilio keeps may look at the bytes. libav prints nothing; its last error becomes part of the reason,
+in plain words where they are known.
 
 What reads originals runs in decoder and encoder children only.
 """
@@ -37,6 +38,22 @@ _OPTIONS = {
     "max_streams": "100",
     "max_pixels": str(100_000_000),
 }
+
+_FOREIGN = "the content is not a video or sound that Lumilio reads"
+_PLAIN = (
+    (
+        "moov atom not found",
+        "the file has no table of contents (moov): it ends early, as after an interrupted copy or a camera that lost "
+        "power",
+    ),
+    ("Format not on whitelist", _FOREIGN),
+    ("Not detecting m3u8/hls", _FOREIGN),
+    ("not on whitelist", "its codec is none that Lumilio reads"),
+    ("error reading header", "its header is damaged or ends early"),
+    ("Invalid data found", "its data are damaged, or no video or sound"),
+    ("End of file", "it ends early"),
+)
+"""What FFmpeg's words, or a part of them, mean to who has only the file; the first that fits counts."""
 
 av.logging.set_level(av.logging.PANIC)  # nothing is printed, but errors have their reason
 
@@ -87,11 +104,12 @@ def no_logging() -> Iterator[None]:
 
 
 def reason(error: av.FFmpegError) -> str:
-    """What FFmpeg says of an error, on one line: its last words where there are some, else the name of the error."""
+    """What FFmpeg says of an error, on one line and in plain words where they are known: its last words where there are
+    some, else the name of the error."""
     last: tuple[object, ...] = error.log or ()  # level, source and words, whatever PyAV's stubs say
     text = str(last[2] if len(last) == 3 else error.strerror)
-    printable = "".join(char if char.isprintable() else " " for char in text).strip()
-    return printable[:300] or type(error).__name__
+    said = "".join(char if char.isprintable() else " " for char in text).strip()[:200] or type(error).__name__
+    return next((plain for words, plain in _PLAIN if words in said), said)
 
 
 def read_packets(container: InputContainer, *streams: Stream) -> "Iterator[Packet[Stream]]":

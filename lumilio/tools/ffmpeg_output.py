@@ -7,7 +7,7 @@ it opens its own output once more. It is handed a second reader of the same file
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +21,7 @@ from lumilio.errors import DiskFull, StorageError, ToolError
 from lumilio.tools.ffmpeg_input import BUFFER_BYTES, Source, reason
 from lumilio.tools.originals import open_target
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UNFIT = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.ArgumentError)
 """What FFmpeg says of a single packet that it cannot bring into the container: it is left out."""
 CUT_SECONDS = 60
@@ -36,10 +36,11 @@ def open_output(path: Path, container: str) -> Iterator[OutputContainer]:
 
     Raises DiskFull and StorageError when the file cannot be written, ToolError when FFmpeg does not want to.
     """
-    with open_target(path) as file:
-        file.truncate(0)
-        target = _Target(file, path)
-        try:
+    file = open_target(path)
+    target = _Target(file, path)
+    try:
+        with writing():
+            file.truncate(0)
             output = av.open(
                 target,
                 "w",
@@ -48,12 +49,14 @@ def open_output(path: Path, container: str) -> Iterator[OutputContainer]:
                 buffer_size=BUFFER_BYTES,
                 io_open=target.reopen,
             )
-            yield output
-            with writing():
-                output.close()
-                file.flush()
-        finally:
-            target.closed = True  # or PyAV would complete what was given up
+        yield output
+        with writing():
+            output.close()
+            file.close()
+    finally:
+        target.closed = True  # or PyAV would complete what was given up
+        with suppress(OSError):  # what could not be written is still held, and closing tries it once more
+            file.close()
 
 
 @contextmanager
@@ -63,11 +66,12 @@ def writing() -> Iterator[None]:
         yield
     except MemoryError:
         raise
-    except av.FFmpegError as exc:
-        raise ToolError(f"the web version cannot be made: {reason(exc)}") from exc
-    except OSError as exc:
-        error = DiskFull if exc.errno in _FULL else StorageError
-        raise error(f"the web version cannot be written: {exc.strerror}") from exc
+    except (av.FFmpegError, OSError) as exc:
+        if exc.errno in _FULL:
+            raise DiskFull(f"no space is left for the web version ({exc.strerror})") from exc
+        if isinstance(exc, av.FFmpegError):
+            raise ToolError(f"the web version cannot be made: {reason(exc)}") from exc
+        raise StorageError(f"the web version cannot be written: {exc.strerror}") from exc
 
 
 class CopiedTrack:

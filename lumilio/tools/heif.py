@@ -4,12 +4,14 @@ The decoder turns, mirrors and crops a picture as its container says. An EXIF or
 once more, and is not obeyed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, BinaryIO
 
 from PIL import Image
 
+from lumilio.errors import MediaDamaged
 from lumilio.tools.decoding import CodePoints, Decoded, check_budget, library
 from lumilio.tools.shrinking import fitted, shrunk_by_bands
 
@@ -20,10 +22,11 @@ bits a channel 9 to 16."""
 
 
 def decode_heif(file: BinaryIO, longest: int) -> Decoded:
-    """The primary picture, upright already. Raises MediaOverBudget, and what pillow-heif raises."""
-    picture = _primary(file)
-    check_budget(_FIXED_BYTES + picture.size[0] * picture.size[1] * _pixel_bytes(picture), picture.size)
-    pixels = picture.data  # with the crop the size becomes final
+    """The primary picture, upright already. Raises MediaOverBudget, MediaDamaged, and what else pillow-heif raises."""
+    with _as_media_damaged():
+        picture = _primary(file)
+        check_budget(_FIXED_BYTES + picture.size[0] * picture.size[1] * _pixel_bytes(picture), picture.size)
+        pixels = picture.data  # with the crop the size becomes final
     mode, size, stride = str(picture.mode), (int(picture.size[0]), int(picture.size[1])), int(picture.stride)
 
     def band(top: int, bottom: int) -> Image.Image:
@@ -37,6 +40,19 @@ def decode_heif(file: BinaryIO, longest: int) -> Decoded:
         profile=profile if isinstance(profile, bytes) and profile else None,
         code_points=_code_points(picture.info),
     )
+
+
+@contextmanager
+def _as_media_damaged() -> Iterator[None]:
+    """libheif's words on one line; what it says of memory is left to the caller, who knows the limits."""
+    try:
+        yield
+    except (ValueError, RuntimeError, EOFError, SyntaxError) as exc:
+        words = " ".join(str(exc).split())[:200]
+        if "memory" in words.lower():
+            raise
+        meaning = "of a kind that Lumilio does not read" if "nsupported" in words else "damaged or end early"
+        raise MediaDamaged(f"the picture cannot be decoded: its data are {meaning} (libheif: {words})") from exc
 
 
 def _pixel_bytes(picture: Any) -> int:

@@ -178,7 +178,9 @@ def _as_media_errors() -> Iterator[None]:
 
 
 def _media_error(error: Exception) -> MediaError:
-    words = str(error) or type(error).__name__
+    words = " ".join(str(error).split())[:200] or type(error).__name__
     if "memory" in words.lower():
         return MediaOverBudget(_TOO_MUCH)
+    if words == "could not create decoder object":
+        words = "its WebP data are damaged or end early"
     return MediaDamaged(f"the picture cannot be decoded: {words}")

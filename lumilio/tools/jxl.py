@@ -152,7 +152,7 @@ def _codestream(file: BinaryIO) -> tuple[bytes, bool]:
         boxes = dict(_boxes(file))
         head, packed = boxes.get(b"jxl", b""), b"jbrd" in boxes
     if not head.startswith(_SIGNATURE):
-        raise ValueError("no JPEG XL codestream")
+        raise ValueError("the file holds no JPEG XL picture")
     return head[len(_SIGNATURE) : _HEADER_BYTES], packed
 
 

@@ -30,6 +30,8 @@ _SRGB_CURVE = (2.4, 12.92)
 _LEAST_CROP = 0.55
 _EMPTY_SHARE = 1 / 8
 _ORIENTATIONS = {0: 1, 1: 2, 2: 4, 3: 3, 4: 5, 5: 8, 6: 6, 7: 7, 90: 6, 180: 3, 270: 8}
+_DAMAGED = (rawpy.LibRawIOError, rawpy.LibRawDataError)
+"""What LibRaw says at the end of the file, which it reads from memory: never the disk's fault."""
 _TOO_LARGE = (rawpy.LibRawTooBigError, rawpy.LibRawUnsufficientMemoryError, rawpy.LibRawMemPoolOverflowError)
 
 
@@ -152,13 +154,16 @@ class RawFile:
 
 def _media_error(error: Exception) -> MediaError:
     words = b" ".join(part for part in error.args if isinstance(part, bytes)).decode(errors="replace") or str(error)
+    words = f"(LibRaw: {' '.join(words.split())[:200]})"
     if isinstance(error, _TOO_LARGE):
-        return MediaOverBudget(f"the RAW file needs more memory than a decoder may use: {words}")
+        return MediaOverBudget(f"the RAW file needs more memory than a decoder may use {words}")
     if isinstance(error, rawpy.LibRawNotImplementedError):
-        return MediaUnsupported(f"LibRaw cannot develop this kind of RAW file: {words}")
+        return MediaUnsupported(f"LibRaw cannot develop this kind of RAW file {words}")
     if isinstance(error, rawpy.LibRawFileUnsupportedError):
         return MediaDamaged("the RAW file is cut short, or of a camera that LibRaw does not know")
-    return MediaDamaged(f"the RAW file cannot be developed: {words}")
+    if isinstance(error, _DAMAGED):
+        return MediaDamaged("the RAW file ends early or is damaged")
+    return MediaDamaged(f"the RAW file cannot be developed {words}")
 
 
 def _frame(sizes: Any) -> tuple[int, int, int, int]:

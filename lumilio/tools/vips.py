@@ -49,7 +49,9 @@ def decode_with_vips(file: BinaryIO, kind: str, longest: int, *, size: tuple[int
         words = _words(exc)
         if "memory" in words:
             raise MediaOverBudget("decoding needs more memory than a decoder may use") from exc
-        raise MediaDamaged(f"the picture cannot be decoded: {words}") from exc
+        raise MediaDamaged(
+            f"the picture cannot be decoded: its data are damaged or end early (libvips: {words})"
+        ) from exc
 
 
 def _opened(pyvips: Any, file: BinaryIO, kind: str, **options: float) -> Any:
@@ -98,7 +100,7 @@ def _in_pillow(picture: Any) -> Image.Image:
 
 def _words(error: Any) -> str:
     lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-    return "; ".join(dict.fromkeys(lines))[:500] or "libvips does not say why"
+    return "; ".join(dict.fromkeys(lines))[:200] or "libvips does not say why"
 
 
 @cache

@@ -195,3 +195,31 @@ def test_a_daemon_that_went_away_is_named_by_its_address(tmp_path: Path) -> None
     )
     assert result.returncode == 2
     assert result.stderr.startswith("lumilio import: the daemon at http://127.0.0.1:9 cannot be reached; start")
+
+
+def test_links_and_pipes_are_counted_and_those_that_are_named_have_failed(
+    shared_daemon: RunningDaemon, photos: Path, tmp_path: Path
+) -> None:
+    for number in range(2, 40):
+        (photos / f"{number:02}.jpg").unlink()
+    (photos / "link.jpg").symlink_to("00.jpg")
+    for name in ("pipe", "pipe.jpg"):
+        os.mkfifo(photos / name)
+    told = shared_daemon.run_cli("import", "--dry-run", str(photos))
+    assert [" ".join(line.split()) for line in told.stdout.splitlines()[-2:]] == [
+        "1 symbolic link was not followed",
+        "2 special files (pipes, sockets) were left out",
+    ]
+    assert "--all" not in told.stdout
+    assert told.returncode == 0
+    sums = summary(shared_daemon.run_cli("import", "--json", "--all", str(photos)).stdout)
+    counted = ("sent", "expected_files", "links", "special", "skipped", "failed", "exit_code")
+    assert [sums[key] for key in counted] == [2, 2, 1, 2, 0, 0, 0]
+    named = shared_daemon.run_cli("import", str(photos / "link.jpg"), str(photos / "pipe"))
+    assert named.returncode == 1
+    assert f"{photos / 'link.jpg'}: a symbolic link, not followed; name the file it points to" in named.stdout
+    assert f"{photos / 'pipe'}: a pipe, socket or device, not a file that can be sent" in named.stdout
+    through = tmp_path / "through"
+    through.symlink_to(photos)
+    again = summary(shared_daemon.run_cli("import", "--json", str(through)).stdout)
+    assert (again["duplicates"], again["exit_code"]) == (2, 0)

@@ -245,12 +245,17 @@ async def test_a_live_photo_is_one_item_whose_film_plays(
     assert (await asset_of(client, clip["id"]))["trashed_at"] is None
 
 
-async def test_a_cancelled_web_version_leaves_nothing_and_can_be_asked_for_again(tmp_path: Path) -> None:
+async def test_who_wants_to_watch_waits_for_no_other_and_a_cancelled_web_version_leaves_nothing(tmp_path: Path) -> None:
     with running_daemon(tmp_path) as daemon:
         async with daemon.session() as client:
             long = film("avi", video="mpeg4", audio=None, seconds=40, size=(1280, 720))
             asset = await stored(client, "long.avi", long)
             job = await _running_job(client)
+            short = await stored(client, "short.avi", film("avi", video="mpeg4", audio=None, seed=3))
+            async with client.get(short["playback"]["url"]) as response:
+                assert response.status == 503
+            assert (await playable(client, short["id"]))["playback"]["state"] == "ready"
+            assert (await _job(client, int(job["job_id"])))["state"] == "running"
             async with client.post(f"/api/v1/jobs/{job['job_id']}/cancel") as response:
                 assert response.status == 200
             asset = await playable(client, asset["id"])

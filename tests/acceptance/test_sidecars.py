@@ -173,10 +173,8 @@ HOSTILE: dict[str, tuple[str, bytes | Callable[[], bytes], int, str]] = {
     "no json": ("takeout", XMP, 422, "JSON"),
     "no object": ("takeout", b"[1, 2]", 422, "Google Takeout"),
     "an album's": ("takeout", b'{"title": "Holidays", "date": {"timestamp": "1"}}', 422, "Google Takeout"),
-    "a number for a time": ("takeout", takeout(photoTakenTime=5), 422, "photoTakenTime"),
-    "a word for a place": ("takeout", takeout(geoData={"latitude": "north"}), 422, "geoData.latitude"),
-    "words for people": ("takeout", takeout(people=["Anna"]), 422, "people.0"),
-    "a list for a description": ("takeout", takeout(description=["a"]), 422, "description"),
+    "only a number for a time": ("takeout", b'{"photoTakenTime": 5, "title": "x.jpg"}', 422, "photoTakenTime"),
+    "only a word for a place": ("takeout", b'{"geoData": {"latitude": "north"}}', 422, "geoData.latitude"),
 }
 
 
@@ -196,6 +194,42 @@ async def test_a_hostile_sidecar_is_refused_with_a_reason_and_changes_nothing(
         assert reason in problem["detail"]
         assert "root:" not in json.dumps(problem)
         assert await document(client, asset_id) == before
+
+
+BAD_MEMBERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a number for a time": ({"photoTakenTime": 5}, {"photoTakenTime": None}),
+    "a list for a timestamp": ({"photoTakenTime": {"timestamp": ["1"], "formatted": "x"}}, {"photoTakenTime": None}),
+    "a word for a number": ({"geoData": {"latitude": 47.375, "longitude": "NaN"}}, {"geoData": None}),
+    "a word for an altitude": (
+        {"geoData": {"latitude": 47.375, "longitude": 8.54, "altitude": "high"}},
+        {"geoData": {"latitude": 47.375, "longitude": 8.54}},
+    ),
+    "a word for a place": ({"geoData": "Z\u00fcrich"}, {"geoData": None}),
+    "words for people": (
+        {"people": ["Anna", {"name": "Ada"}, 7, {"name": []}, {"name": "Bob"}]},
+        {"people": [{"name": "Ada"}, {"name": "Bob"}]},
+    ),
+    "a list for a description": ({"description": ["a"]}, {"description": None}),
+    "several at once": ({"favorited": "true", "title": 1, "people": {}}, {"title": None, "people": None}),
+}
+"""Members that are not Google's, and what is to be made of them."""
+
+
+@pytest.mark.parametrize("what", BAD_MEMBERS)
+async def test_a_bad_member_of_a_takeout_file_is_left_out_and_the_rest_counts(
+    shared_daemon: RunningDaemon, photo: bytes, what: str
+) -> None:
+    bad, sound = BAD_MEMBERS[what]
+    async with shared_daemon.session() as client:
+        asset_id = await stored(client, photo)
+        status, wanted = await put(client, asset_id, "takeout", takeout(**sound))
+        assert status == 201
+        status, asset = await put(client, asset_id, "takeout", takeout(**bad))
+        assert status == 201
+        assert asset["facts"] == wanted["facts"]
+        assert [each["name"] for each in asset["tags"]] == [each["name"] for each in wanted["tags"]]
+        async with client.get(asset["sidecars"][0]["url"]) as response:
+            assert await response.read() == takeout(**bad)
 
 
 async def test_odd_values_in_a_sound_sidecar_harm_nothing(shared_daemon: RunningDaemon, photo: bytes) -> None:

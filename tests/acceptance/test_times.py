@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -263,7 +264,8 @@ async def test_the_command_counts_shifts_lists_and_reads_again(shared_daemon: Ru
         before = await captured(client, asset_id)
         done = shared_daemon.run_cli("times", "shift", "--by", "+1h30m", *chosen)
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "1 asset changed\nundo it, for the same assets: lumilio times shift --by=-1h30m\n"
+        undo = f"lumilio times shift --by=-1h30m --kind photo --file-name '{name.upper()}_?.jpg'"
+        assert done.stdout == f"1 asset changed\nundo it: {undo}\n"
         assert (await captured(client, asset_id))[0] == before[0] + timedelta(hours=1, minutes=30)
         row = rf"^(now|\d+ s ago) +ended +\+1h30m +1 +--kind photo --file-name {name.upper()}_\?\.jpg$"
         assert re.search(row, shared_daemon.run_cli("times", "list").stdout, re.MULTILINE)
@@ -281,3 +283,39 @@ async def test_the_command_counts_shifts_lists_and_reads_again(shared_daemon: Ru
         for first, last, matching in ((day, day, 1), ("0001-01-01", f"{before[0] - timedelta(days=1):%Y-%m-%d}", 0)):
             window = (*chosen, "--from", first, "--to", last, "--dry-run", "--json")
             assert json.loads(shared_daemon.run_cli("times", "rederive", *window).stdout) == {"matching": matching}
+
+
+async def test_a_shift_by_less_than_nothing_is_undone_by_the_command_that_it_tells(
+    shared_daemon: RunningDaemon, photo: bytes
+) -> None:
+    asset_id = await stored(shared_daemon, photo)
+    async with shared_daemon.session() as client:
+        before, *_ = await captured(client, asset_id)
+        name = (await captured_name(client, asset_id)).upper()
+        window = ("--from", f"{before:%Y-%m-%d}", "--to", f"{before:%Y-%m-%d}")
+        done = shared_daemon.run_cli("times", "shift", "--by", "-1d2h", "--file-name", name, *window)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (await captured(client, asset_id))[0] == before - timedelta(days=1, hours=2)
+        _, undo, careful = done.stdout.splitlines()
+        assert careful.startswith("careful: --from and --to now refer to the shifted times")
+        back = shared_daemon.run_cli(*shlex.split(undo.removeprefix("undo it: lumilio ")))
+        assert (back.returncode, back.stdout.splitlines()[0]) == (0, "1 asset changed")
+        assert (await captured(client, asset_id))[0] == before
+
+
+async def test_a_shift_by_the_ids_of_no_assets_names_them_and_changes_nothing(
+    shared_daemon: RunningDaemon, photo: bytes
+) -> None:
+    asset_id, unknown = await stored(shared_daemon, photo), str(uuid.uuid4())
+    async with shared_daemon.session() as client:
+        before = await captured(client, asset_id)
+        for more in ([], ["--dry-run"], ["--no-wait", "--json"]):
+            refused = shared_daemon.run_cli("times", "shift", "--by", "+1h", asset_id, unknown, *more)
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert refused.stderr == f"lumilio: no such asset: {unknown}; nothing was changed\n"
+        assert await captured(client, asset_id) == before
+
+
+async def captured_name(client: aiohttp.ClientSession, asset_id: str) -> str:
+    async with client.get(f"/api/v1/assets/{asset_id}") as response:
+        return str((await response.json())["file_name"])

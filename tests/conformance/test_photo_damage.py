@@ -47,6 +47,23 @@ def test_a_truncated_picture_is_damaged_and_not_half_grey(tmp_path: Path, kind: 
             process_photo(path)
 
 
+def test_a_reason_is_one_plain_line_with_the_library_and_its_words_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pillow_formats, "_VIPS_ABOVE", 0)
+    path = tmp_path / "cut"
+    for kind, library in (("HEIF", "libheif"), ("PNG", "libvips"), ("TIFF", "libvips")):
+        whole = encoded(noise(400, 300), kind)
+        for share in (0.5, 0.9):
+            path.write_bytes(whole[: int(len(whole) * share)])
+            with pytest.raises(MediaDamaged) as refused:
+                process_photo(path)
+            reason = str(refused.value)
+            assert reason.isprintable()
+            assert len(reason) <= 300
+            assert f"its data are damaged or end early ({library}: " in reason
+
+
 @pytest.mark.parametrize("kind", BY_LIBVIPS)
 def test_a_truncated_large_picture_is_damaged_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.setattr(pillow_formats, "_VIPS_ABOVE", 0)

@@ -5,12 +5,15 @@ out of a picture that is known."""
 import asyncio
 import io
 import random
+import resource
 import struct
 import subprocess
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rawpy
 from PIL import Image
@@ -19,13 +22,14 @@ from lumilio.errors import LumilioError, MediaDamaged, MediaError, MediaOverBudg
 from lumilio.media.formats import RAW_FORMATS
 from lumilio.media.raw import develop_raw_full, process_raw
 from lumilio.model import THUMBNAIL_SIZES, RenderSource, Rendition
+from lumilio.tools import exiftool_session
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from lumilio.tools.libraw import RawFile
 from lumilio.tools.previews import embedded_previews, jpeg_size
 from tests.conformance.dng import GAIN, dng, light, mosaic
 from tests.conformance.painting import TURNS as STORED
 from tests.conformance.painting import photograph, thumbnail
-from tests.conformance.reference import Sample, psnr, samples
+from tests.conformance.reference import FIXTURES, Sample, psnr, samples
 from tests.integration.decoder_tasks import LOADED, MIB, keep_memory
 
 RAWS = [
@@ -396,6 +400,32 @@ def test_an_exiftool_that_fails_is_not_the_fault_of_the_file(tmp_path: Path, mon
 
     with pytest.raises(ToolError, match="status 2"):
         process_raw(bare)
+
+
+def test_an_exiftool_without_memory_says_so_in_plain_words() -> None:
+    session = exiftool_session.Session()
+    try:
+        session.metadata([str(FIXTURES / "gif/digicamcor-MVC-006T.GIF")], time.monotonic() + 20)
+        (exiftool,) = (each for each in psutil.Process().children() if "exiftool" in " ".join(each.cmdline()))
+        limit = exiftool.memory_info().vms + MIB
+        resource.prlimit(exiftool.pid, resource.RLIMIT_AS, (limit, limit))
+        with pytest.raises(ToolError, match=r"^exiftool ran out of memory on the file$"):
+            session.metadata([str(path) for path in FIXTURES.rglob("*.*")], time.monotonic() + 20)
+    finally:
+        session.end(5)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.98])
+def test_a_raw_file_of_a_camera_that_ends_early_is_not_the_fault_of_the_disk(tmp_path: Path, share: float) -> None:
+    content = (FIXTURES / "raw-real/digicamcor-DC0010S.KDC").read_bytes()
+    path = written(tmp_path / "cut.kdc", content[: int(len(content) * share)])
+
+    with (
+        pytest.raises(MediaDamaged, match=r"^the RAW file ends early or is damaged$"),
+        path.open("rb") as file,
+        RawFile(file) as raw,
+    ):
+        raw.develop(half=True)
 
 
 def test_a_flood_of_previews_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ import json
 import os
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -383,8 +385,72 @@ def test_a_recording_without_its_table_says_so(tmp_path: Path) -> None:
     path = make(tmp_path / "film.mp4", Film(paint=moving()))
     path.write_bytes(path.read_bytes()[:5000])
 
-    with pytest.raises(MediaDamaged, match="moov atom not found"):
+    with pytest.raises(MediaDamaged, match=r"no table of contents \(moov\): it ends early"):
         process_video(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\na.ts\n", b"ffconcat version 1.0\n"]
+)
+def test_what_is_no_recording_is_called_so_without_the_names_of_readers(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+
+    with pytest.raises(MediaDamaged, match=r"the content is not a video or sound that Lumilio reads$"):
+        process_video(path)
+
+
+FULL_DISK = """
+import asyncio, os, subprocess, sys
+from pathlib import Path
+from lumilio.errors import LumilioError
+from lumilio.media.web_version import WebWish, make_web_version
+from lumilio.model import Playback
+from lumilio.tools.decoders import DecoderLimits, DecoderPool
+
+async def main(recording, root):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "small", str(root)], check=True, timeout=20)
+    target, filler = root / "target", root / "filler"
+    async with DecoderPool(size=1, limits=DecoderLimits(file_bytes=None)) as pool:
+        for free in (0, 4096, 40960, 204800):
+            for playback in (Playback.REMUX, Playback.TRANSCODE):
+                target.write_bytes(b"")
+                with filler.open("wb") as file:
+                    os.posix_fallocate(file.fileno(), 0, os.statvfs(root).f_bavail * 4096 - free or 1)
+                try:
+                    await pool.run(
+                        make_web_version, recording, target, WebWish(playback=playback), timeout=60, target=target
+                    )
+                    print("made")
+                except LumilioError as exc:
+                    print(exc.code, exc)
+                filler.unlink()
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+def test_a_disk_that_is_full_before_the_web_version_is_done_is_called_full(tmp_path: Path) -> None:
+    noise = np.random.default_rng(2026).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    film = make(
+        tmp_path / "film.mkv",
+        Film(paint=lambda second: np.roll(noise, round(175 * second), axis=1), sound="aac", seconds=1),
+    )
+    script, root = tmp_path / "full_disk.py", tmp_path / "root"
+    script.write_text(FULL_DISK)
+    root.mkdir()
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    child = subprocess.run(
+        ["unshare", "--mount", *as_root, sys.executable, str(script), str(film), str(root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    full = "storage.disk_full no space is left for the web version (No space left on device)"
+    assert child.stdout.splitlines() == [full] * 8, child.stderr
 
 
 async def test_a_recording_cut_or_changed_anywhere_is_shown_or_refused_by_a_child_that_lives_on(tmp_path: Path) -> None:

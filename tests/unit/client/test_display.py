@@ -123,3 +123,24 @@ def test_sidecars_are_counted_in_both_kinds_of_summary_and_a_refused_one_is_no_f
 def test_a_refused_sidecar_is_named_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
     Terminal(io.StringIO()).event(sidecar("c\x1b.xmp", SidecarOutcome.REFUSED, "not XMP"))
     assert capsys.readouterr().err == "sidecar not used: /p/c\\x1b.xmp: not XMP (its file is in the library)\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "link", "special"),
+    [
+        (1, "1  symbolic link was not followed", "1  special file (pipe, socket) was left out"),
+        (2, "2  symbolic links were not followed", "2  special files (pipes, sockets) were left out"),
+    ],
+)
+def test_links_and_special_files_are_counted_apart_from_what_all_would_send(
+    number: int, link: str, special: str
+) -> None:
+    out, tally = io.StringIO(), Tally()
+    for place in range(number):
+        tally.record(FileSettled(path=f"/p/{place}", outcome=Outcome.LINK))
+        tally.record(FileSettled(path=f"/p/{place}.pipe", outcome=Outcome.SPECIAL))
+    assert [line.strip() for line in summary_lines(tally, ending())[1:]] == [link, special]
+    JsonLines(out).summary(tally, ending())
+    sums = json.loads(out.getvalue())
+    assert (sums["links"], sums["special"], sums["skipped"], sums["failed"]) == (number, number, 0, 0)
+    assert (tally.done_files, tally.all_there) == (0, True)

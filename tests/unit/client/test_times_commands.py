@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import re
+import shlex
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,15 @@ from rich.console import Console
 
 from lumilio import cli_times
 from lumilio.client.jobs_display import Paper
-from lumilio.client.time_changes import Progress, change_words, changes_table, selection_words, spelled
+from lumilio.client.time_changes import (
+    Progress,
+    Wish,
+    change_words,
+    changes_table,
+    selection_words,
+    spelled,
+    undo_lines,
+)
 
 ASSET = "0197f3a0-5b1c-7c11-9d0e-6a1f0c2b3d4e"
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
@@ -40,6 +49,8 @@ def parse(*arguments: str) -> argparse.Namespace:
 )
 def test_a_shift_is_read_and_spelled(text: str, seconds: int) -> None:
     assert parse("shift", f"--by={text}", "--all").by == seconds
+    assert parse("shift", "--by", text, "--all").by == seconds
+    assert parse("shift", ASSET, "--by", text).by == seconds
     assert parse("shift", f"--by={spelled(seconds)}", "--all").by == seconds
 
 
@@ -72,6 +83,9 @@ def test_a_selection_is_what_the_options_say(given: list[str], members: dict[str
         ["shift", "--all"],
         ["shift", "--by=+1h"],
         ["shift", "--by=1 hour", "--all"],
+        ["shift", "--by", "-1x", "--all"],
+        ["shift", "--by", "--all"],
+        ["shift", "--by", "+1h", "-1h"],
         ["shift", "--by=+", "--all"],
         ["shift", "--by=+0s", "--all"],
         ["shift", "--by=+1m1h", "--all"],
@@ -135,6 +149,44 @@ def test_changes_are_told_in_the_words_of_the_command() -> None:
     ]
     assert change_words(change(shift_seconds=None, discard_edits=True)) == "read again, edits too"
     assert selection_words(change(selection={"named": 3000})) == "3,000 named"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--make", "Canon"],
+        ["--kind", "photo", "--make", "nikon*", "--model", "Z 6", "--file-name", "it's"],
+        ["--from", "2024-05-01T00:00:00", "--to", "2024-05-15T00:00:00"],
+        [f"--file-name={'-a'}"],
+        [ASSET],
+        ["--all"],
+        ["--from", "0001-01-01"],
+    ],
+)
+@pytest.mark.parametrize("seconds", [5400, -2 * 86400])
+def test_the_command_that_undoes_a_shift_chooses_what_was_chosen(given: list[str], seconds: int) -> None:
+    wish = cli_times._wish(parse("shift", f"--by={spelled(seconds)}", *given), seconds, False)
+    told, *careful = undo_lines(seconds, wish)
+    assert told.startswith(f"undo it: lumilio times shift --by={spelled(-seconds)} ")
+    back = parse(*shlex.split(told)[4:])
+    expected = dict(wish.selection)
+    for key in {"captured_from", "captured_to"} & set(expected):
+        try:
+            moved = datetime.fromisoformat(str(expected[key])) + timedelta(seconds=seconds)
+            expected[key] = moved.isoformat()
+        except OverflowError:
+            expected = {"all": True}
+    assert back.by == -seconds
+    assert cli_times._wish(back, back.by, False).selection == expected
+    assert [line.split(";")[0] for line in careful] == (
+        ["careful: --from and --to now refer to the shifted times"] if "--from" in given else []
+    )
+
+
+def test_of_many_assets_the_command_that_undoes_names_the_first() -> None:
+    (told,) = undo_lines(60, Wish(shift_seconds=60, selection={"ids": [ASSET] * 25}))
+    assert told.count(ASSET) == 20
+    assert told.endswith(" … and the 5 other assets that were named")
 
 
 def test_no_text_of_the_daemon_steers_the_terminal() -> None:

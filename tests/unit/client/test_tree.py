@@ -1,13 +1,26 @@
 """Which files of a user's directories an import takes."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumilio.client.tree import Beside, Entry, Found, Skipped, Unreadable, parse_roots, sent_name, shown, walk
+from lumilio.client.tree import (
+    Beside,
+    Entry,
+    Found,
+    Link,
+    Skipped,
+    Special,
+    Unreadable,
+    parse_roots,
+    sent_name,
+    shown,
+    walk,
+)
 from lumilio.errors import ClientError
 from lumilio.model import SidecarKind
 
@@ -74,16 +87,49 @@ def test_a_tree_with_a_nomedia_file_is_left_out_unless_it_was_named(tmp_path: Pa
     assert found(tmp_path / "covers") == ["a.jpg", "deep/b.jpg"]
 
 
-def test_symbolic_links_are_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("extensions", [JPEG, None])
+def test_symbolic_links_are_told_and_not_followed(tmp_path: Path, extensions: frozenset[str] | None) -> None:
     make(tmp_path, "real/a.jpg")
-    (tmp_path / "loop").symlink_to(tmp_path)
-    (tmp_path / "real" / "link.jpg").symlink_to(tmp_path / "real" / "a.jpg")
-    assert found(tmp_path) == ["real/a.jpg"]
+    for name, target in {"loop": "..", "link.jpg": "a.jpg", "gone.txt": "nowhere", ".hidden.jpg": "a.jpg"}.items():
+        (tmp_path / "real" / name).symlink_to(target)
+    told = [(type(entry), Path(entry.path).name) for entry in entries(tmp_path, extensions)]
+    assert told == [(Found, "a.jpg"), (Link, "gone.txt"), (Link, "link.jpg"), (Link, "loop")]
 
 
-def test_a_pipe_named_like_a_photo_is_skipped(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.jpg")
-    assert [type(entry) for entry in entries(tmp_path)] == [Skipped]
+@pytest.mark.parametrize("extensions", [JPEG, None])
+def test_pipes_and_sockets_are_told_as_special_whatever_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extensions: frozenset[str] | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.jpg")
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket")
+        assert [type(entry) for entry in entries(tmp_path, extensions)] == [Special] * 3
+
+
+@pytest.mark.parametrize("target", ["a.jpg", "nowhere", "link.jpg"])
+def test_a_link_that_is_named_is_told_to_be_one(tmp_path: Path, target: str) -> None:
+    make(tmp_path, "a.jpg")
+    link = tmp_path / "link.jpg"
+    link.symlink_to(target)
+    reason = "a symbolic link, not followed; name the file it points to"
+    assert list(walk(parse_roots([link]), JPEG)) == [Unreadable(path=str(link), reason=reason)]
+
+
+@pytest.mark.parametrize("extensions", [JPEG, None])
+def test_a_pipe_that_is_named_is_told_to_be_one(tmp_path: Path, extensions: frozenset[str] | None) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (entry,) = walk(parse_roots([tmp_path / "pipe"]), extensions)
+    assert entry == Unreadable(
+        path=str(tmp_path / "pipe"), reason="a pipe, socket or device, not a file that can be sent"
+    )
+
+
+def test_a_pipe_called_nomedia_hides_nothing(tmp_path: Path) -> None:
+    make(tmp_path, "sub/a.jpg")
+    os.mkfifo(tmp_path / "sub" / ".nomedia")
+    assert found(tmp_path) == ["sub/a.jpg"]
 
 
 def test_a_directory_that_cannot_be_read_is_told_and_the_walk_goes_on(tmp_path: Path) -> None:
@@ -131,7 +177,9 @@ def test_sidecars_come_with_their_files_and_are_no_entries_of_their_own(tmp_path
     )
     for extensions in (JPEG, None):
         told = {entry.path: entry for entry in entries(tmp_path, extensions)}
-        assert [os.path.relpath(path, tmp_path) for path in told] == ["a.jpg", "alone.xmp", "b.jpg", "sub/a.jpg"]
+        names = ["a.jpg", "alone.xmp", "b.jpg", "b.xmp", "sub/a.jpg"]
+        assert [os.path.relpath(path, tmp_path) for path in told] == names
+        assert isinstance(told[str(tmp_path / "b.xmp")], Link)
         assert [entry.sidecars for entry in told.values() if isinstance(entry, Found) and entry.sidecars] == [beside]
 
 

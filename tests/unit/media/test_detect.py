@@ -1,12 +1,13 @@
 """What a file is, told from its bytes."""
 
+import io
 from pathlib import PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lumilio.media.detect import HEAD_BYTES, refine, sniff
+from lumilio.media.detect import HEAD_BYTES, read_head, refine, sniff
 from lumilio.media.formats import FORMATS, MEDIA_EXTENSIONS
 from lumilio.model import MediaKind
 from tests.conformance.reference import Sample, samples
@@ -21,7 +22,7 @@ TYPES = {
 AGAINST_EXIFTOOL = {
     "libavif-colors-animated-8bpc.avif": "avif",  # exiftool 12.57 takes an animated AVIF for MP4
     "filetype-fixture-adts-mpeg4.aac": "aac",  # and does not know ADTS
-    "filetype-fixture-id3v2.aac": "aac",
+    "filetype-fixture-id3v2.aac": "aac",  # nor what follows a tag
     "synth-rwl.rwl": "rwl",  # Leica's name for Panasonic's bytes
 }
 
@@ -34,7 +35,7 @@ def file_type(sample: Sample) -> str | None:
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.name)
 def test_every_sample_is_recognised_as_what_it_is(sample: Sample) -> None:
     with sample.path.open("rb") as file:
-        sniffed = sniff(file.read(HEAD_BYTES))
+        sniffed = sniff(read_head(file))
 
     found = refine(sniffed, file_type(sample), sample.path.name)
 
@@ -47,7 +48,7 @@ def test_every_sample_is_recognised_as_what_it_is(sample: Sample) -> None:
 @pytest.mark.parametrize("sample", samples(), ids=lambda sample: sample.name)
 def test_photo_video_and_audio_are_kept_apart(sample: Sample) -> None:
     with sample.path.open("rb") as file:
-        found = refine(sniff(file.read(HEAD_BYTES)), file_type(sample), sample.path.name)
+        found = refine(sniff(read_head(file)), file_type(sample), sample.path.name)
 
     kinds = {"video": MediaKind.VIDEO, "audio": MediaKind.AUDIO}
     folder = "video" if sample.path.suffix == ".mov" else sample.path.parent.name
@@ -115,6 +116,41 @@ def test_signatures_of_formats_that_the_samples_lack(head: bytes, expected: str)
 
     assert found is not None
     assert found.format == expected
+
+
+def tag(length: int, *, footer: bool = False) -> bytes:
+    """An ID3v2.4 tag with so many bytes between its header and its end."""
+    size = bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0))
+    end = b"3DI\4\0\x10" + size if footer else b""
+    return b"ID3\4\0" + (b"\x10" if footer else b"\0") + size + b"\xaa" * length + end
+
+
+FRAMES = {
+    "aac": (b"\xff\xf1\x50\x80\x01\xbf\xfc" + bytes(6)) * 400,
+    "mp3": (b"\xff\xfb\x90\x64" + bytes(413)) * 12,
+    "flac": b"fLaC" + bytes(5000),
+}
+
+
+@pytest.mark.parametrize("format_", FRAMES)
+@pytest.mark.parametrize("length", [0, 1000, 4076, 4086, 4090, 6 * 1024, 200_000])
+def test_what_follows_a_tag_of_any_length_decides_whatever_exiftool_and_the_name_say(length: int, format_: str) -> None:
+    for start in (tag(length), tag(length, footer=True), tag(length) + bytes(300)):
+        head = read_head(io.BytesIO(start + FRAMES[format_]))
+
+        assert len(head) <= HEAD_BYTES
+        for told, name in (("MP3", "song.aac"), ("MP3", "song.mp3"), (None, "song.aac"), (None, "song")):
+            assert refine(sniff(head), told, name) is FORMATS[format_]
+
+
+def test_a_tag_that_the_file_ends_in_is_taken_for_mp3() -> None:
+    assert sniff(read_head(io.BytesIO(tag(9000)[:5000]))) is FORMATS["mp3"]
+
+
+@given(st.binary(max_size=2 * HEAD_BYTES))
+def test_of_what_has_no_tag_the_head_is_its_beginning(content: bytes) -> None:
+    if not content.startswith(b"ID3"):
+        assert read_head(io.BytesIO(content)) == content[:HEAD_BYTES]
 
 
 @pytest.mark.parametrize(
