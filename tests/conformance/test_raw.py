@@ -25,7 +25,6 @@ from lumilio.model import THUMBNAIL_SIZES, RenderSource, Rendition
 from lumilio.tools import exiftool_session
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from lumilio.tools.libraw import RawFile
-from lumilio.tools.previews import embedded_previews, jpeg_size
 from tests.conformance.dng import GAIN, dng, light, mosaic
 from tests.conformance.painting import TURNS as STORED
 from tests.conformance.painting import photograph, thumbnail
@@ -426,37 +425,6 @@ def test_a_raw_file_of_a_camera_that_ends_early_is_not_the_fault_of_the_disk(tmp
         RawFile(file) as raw,
     ):
         raw.develop(half=True)
-
-
-def test_a_flood_of_previews_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = written(tmp_path / "exiftool", b"#!/bin/sh\nexec cat /dev/zero\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-
-    with program.open("rb") as file, pytest.raises(MediaDamaged, match="more than 64 MiB"):
-        embedded_previews(file)
-
-
-def test_exiftool_hands_out_every_preview_largest_first(tmp_path: Path) -> None:
-    path = written(tmp_path / "photo.dng", dng(seen(BLUE), orientation=5, preview=jpeg(RED.resize((1040, 400)))))
-
-    with path.open("rb") as file:
-        file.read(100)
-        previews = embedded_previews(file)
-
-    assert previews.orientation == 5
-    assert [jpeg_size(each) for each in previews.jpegs] == [(1040, 400)]
-
-
-def test_the_size_of_a_jpeg_is_read_from_its_frame() -> None:
-    for options in ({}, {"progressive": True}, {"exif": Image.Exif()}, {"comment": b"x" * 5000}):
-        buffer = io.BytesIO()
-        Image.new("RGB", (123, 45)).save(buffer, "JPEG", **options)
-        assert jpeg_size(buffer.getvalue()) == (123, 45)
-        for cut in range(0, 200, 7):
-            assert jpeg_size(buffer.getvalue()[:cut]) in (None, (123, 45))
-    assert jpeg_size(b"\xff\xd8" + b"\xff" * 1000) is None
-    assert jpeg_size(b"\xff\xd8\xff\xe0\0\0" * 100) is None
 
 
 async def test_a_fenced_child_shows_previews_developments_and_what_only_exiftool_reads(
