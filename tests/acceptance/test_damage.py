@@ -10,7 +10,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from tests.acceptance.evidence import (
     photos,
     rows_of,
     settled,
+    until,
 )
 from tests.running import RunningDaemon, finished, running_daemon, upload
 
@@ -283,6 +284,15 @@ async def _assert_nobody_waited_for_bad_ones(daemon: RunningDaemon, good: set[st
     assert max(counts) <= OVERTAKING, sorted(counts)[-10:]
 
 
+def _zombies(daemon: RunningDaemon) -> list[psutil.Process]:
+    found = []
+    for child in descendants(daemon):
+        with suppress(psutil.NoSuchProcess):
+            if child.status() == psutil.STATUS_ZOMBIE:
+                found.append(child)
+    return found
+
+
 async def _assert_unharmed(daemon: RunningDaemon) -> None:
     """No job tried too often, no child dead and unburied, nothing written that should not be."""
     async with rows_of(daemon) as rows:
@@ -290,8 +300,7 @@ async def _assert_unharmed(daemon: RunningDaemon) -> None:
     assert {job["state"] for job in jobs} == {"completed"}
     assert max(job["attempt"] for job in jobs) <= 3
     assert daemon.process.poll() is None
-    zombies = [child for child in descendants(daemon) if child.status() == psutil.STATUS_ZOMBIE]
-    assert zombies == []
+    await until(lambda: not _zombies(daemon), "every dead child is buried", seconds=10)
     assert 1 <= len(exiftools(daemon)) <= 2
     assert not Path("pwned").exists()
     assert_tidy(daemon)

@@ -36,7 +36,7 @@ from tests.running import CONFIG, RunningDaemon, running_daemon
 
 
 def slow_photos() -> dict[str, bytes]:
-    """A second of a decoder each."""
+    """A third of a second of a decoder each."""
     return {f"slow-{number}.png": big_photo(number) for number in range(8)}
 
 
