@@ -219,12 +219,12 @@ def descendants(daemon: RunningDaemon) -> list[psutil.Process]:
 
 def decoders(daemon: RunningDaemon) -> list[psutil.Process]:
     """The children of the fork server."""
-    return [
-        process
-        for server in psutil.Process(daemon.process.pid).children()
-        if "forkserver" in " ".join(server.cmdline())
-        for process in server.children()
-    ]
+    found: list[psutil.Process] = []
+    for server in psutil.Process(daemon.process.pid).children():
+        with suppress(psutil.NoSuchProcess):  # it may end between two looks
+            if "forkserver" in " ".join(server.cmdline()):
+                found += server.children()
+    return found
 
 
 @contextmanager
