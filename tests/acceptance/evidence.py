@@ -244,7 +244,12 @@ def decoding_held_up(daemon: RunningDaemon) -> Iterator[None]:
 
 def exiftools(daemon: RunningDaemon) -> list[psutil.Process]:
     """The running ones."""
-    return [process for process in psutil.Process(daemon.process.pid).children() if process.name() == "exiftool"]
+    found: list[psutil.Process] = []
+    for process in psutil.Process(daemon.process.pid).children():
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == "exiftool":
+                found.append(process)
+    return found
 
 
 def survivors(processes: Sequence[psutil.Process], *, seconds: float = 10) -> list[psutil.Process]:
