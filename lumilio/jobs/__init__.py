@@ -64,7 +64,7 @@ def job_kinds(library: Library, exiftool: ExifTool, renderer: Renderer, encoder:
         JobKind(name=change_times.KIND, queue=change_times.QUEUE, args=change_times.Args,
                 work=times.work, max_attempts=change_times.MAX_ATTEMPTS, timeout=change_times.LONGEST),
         JobKind(name=retry_problems.KIND, queue=retry_problems.QUEUE, args=retry_problems.Args,
-                work=retries.work, max_attempts=3, timeout=3600),
+                work=retries.work, max_attempts=10, timeout=3600),
         JobKind(name=settle_trash.KIND, queue=settle_trash.QUEUE, args=settle_trash.Args,
                 work=trash.work, max_attempts=10, timeout=600),
         JobKind(name=sweep_staging.KIND, queue=sweep_staging.QUEUE, args=sweep_staging.Args,

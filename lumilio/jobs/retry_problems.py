@@ -59,7 +59,7 @@ class _Taken:
 
 def spec() -> JobSpec:
     """One look at everything, however often it is asked for."""
-    return JobSpec(kind=KIND, queue=QUEUE, args=Args(), key="all", max_attempts=3)
+    return JobSpec(kind=KIND, queue=QUEUE, args=Args(), key="all", max_attempts=10)
 
 
 def again(asset_id: AssetId, owner_id: UserId, step: str | None, *, facts: bool = False) -> JobSpec:

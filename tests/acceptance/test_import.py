@@ -15,9 +15,10 @@ from blake3 import blake3
 from PIL import Image
 
 from lumilio.media.detect import MEDIA_EXTENSIONS
+from tests.conformance.reference import CORPUS, FIXTURES
 from tests.running import RunningDaemon, running_daemon
 
-MEDIA = Path(os.environ.get("LUMILIO_TEST_MEDIA") or Path(__file__).parents[2].parent / "shared" / "media")
+MEDIA = CORPUS if CORPUS.is_dir() else FIXTURES
 
 
 @pytest.fixture
