@@ -29,7 +29,7 @@ from lumilio.queue.worker import Worker
 from lumilio.tools import geography
 from lumilio.tools.decoders import PRELOAD, DecoderLimits, DecoderPool
 from lumilio.tools.exiftool import ExifTool
-from lumilio.tools.ffmpeg_encoders import HARDWARE, SOFTWARE, pick_encoder
+from lumilio.tools.ffmpeg_encoders import choose, fault_of
 from lumilio.tools.postgres import RunningCluster, run_cluster, running_address
 from lumilio.tools.threads import DaemonThreads
 from lumilio.tools.versions import tool_versions
@@ -195,7 +195,7 @@ async def _encoder(config: Config, resources: AsyncExitStack) -> Encoder:
     )
     return Encoder(
         children=children,
-        encoder=SOFTWARE if settings.encoder == "software" else await _working_encoder(children, settings.encoder),
+        encoder=await _working_encoder(children, settings.encoder),
         threads=settings.threads or max(1, processors() - 1),
         reserve_bytes=config.ingest.reserve_mb * MIB,
     )
@@ -203,19 +203,16 @@ async def _encoder(config: Config, resources: AsyncExitStack) -> Encoder:
 
 async def _working_encoder(children: DecoderPool, wanted: str) -> str:
     """Each candidate is tried in a child of its own, which its driver may take with it."""
-    reason = ""
-    for candidate in HARDWARE if wanted == "auto" else (wanted,):
+
+    async def fault(encoder: str) -> str | None:
         try:
-            chosen = await children.run(pick_encoder, candidate, timeout=ENCODER_TRIAL_SECONDS)
+            return await children.run(fault_of, encoder, timeout=ENCODER_TRIAL_SECONDS)
         except ToolError as exc:
-            reason = f"{candidate}: {exc}"
-            continue
-        reason = chosen.reason
-        if chosen.encoder != SOFTWARE:
-            log.info("encoder.chosen", encoder=chosen.encoder, reason=reason)
-            return chosen.encoder
-    log.warning("encoder.replaced", encoder=SOFTWARE, reason=reason)
-    return SOFTWARE
+            return str(exc)
+
+    chosen = await choose(wanted, fault)
+    log.info("encoder.chosen", encoder=chosen.encoder, reason=chosen.reason)
+    return chosen.encoder
 
 
 def processors() -> int:

@@ -24,9 +24,9 @@ _TOLERANCE_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebWish:
-    """What is wanted. ``encoder`` is one that ``pick_encoder`` chose, ``window`` offset and length in bytes of the part
-    of the file that is meant, such as the film in a motion photo. ``playback`` is what was found out before; the file
-    itself decides."""
+    """What is wanted. ``encoder`` is one that ``ffmpeg_encoders`` chose, ``window`` offset and length in bytes of
+    the part of the file that is meant, such as the film in a motion photo. ``playback`` is what was found out before;
+    the file itself decides."""
 
     playback: Playback
     encoder: str = SOFTWARE

@@ -1,6 +1,6 @@
 """Encoders of H.264: which there are, how each is set, and which of them works on this machine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, cast
@@ -43,22 +43,18 @@ class EncoderChoice:
     reason: str
 
 
-def pick_encoder(wanted: str) -> EncoderChoice:
-    """Try what the configuration says (``software``, ``auto``, ``nvenc``, ``qsv`` or ``vaapi``) with a few pictures.
+async def choose(wanted: str, fault: Callable[[str], Awaitable[str | None]]) -> EncoderChoice:
+    """The encoder for what the configuration says: ``software``, ``auto``, ``nvenc``, ``qsv`` or ``vaapi``.
 
-    Drivers may crash: to be run in an encoder child, whose death means the same as a reason against the encoder.
+    ``fault`` tells of an encoder what speaks against it, None for nothing: it asks ``fault_of`` in a child, since a
+    driver may crash and take the process with it.
     """
-    return choose(wanted, fault_of)
-
-
-def choose(wanted: str, fault: Callable[[str], str | None]) -> EncoderChoice:
-    """What ``pick_encoder`` decides, where ``fault`` tells of an encoder what speaks against it, None for nothing."""
     if wanted == "software":
         return EncoderChoice(encoder=SOFTWARE, reason="software, as configured")
     faults: list[str] = []
     for word in HARDWARE if wanted == "auto" else (wanted,):
         encoder = HARDWARE[word]
-        found = fault(encoder)
+        found = await fault(encoder)
         if found is None:
             return EncoderChoice(encoder=encoder, reason=f"{encoder} encoded {_TRIAL_FRAMES} pictures on this machine")
         faults.append(f"{encoder}: {found}")

@@ -13,7 +13,7 @@ from av.frame import Frame
 from av.packet import Packet
 from av.stream import Stream
 
-from lumilio.tools.ffmpeg_filters import Filters, link
+from lumilio.tools.ffmpeg_filters import AdaptingFilters, Filters, link
 from lumilio.tools.ffmpeg_input import salvaged
 from lumilio.tools.ffmpeg_output import CUT_SECONDS, writing
 
@@ -36,8 +36,7 @@ class EncodedSound:
             self._stream.layout, self._stream.bit_rate = self._layout, _SOUND_BITS
         self._shift = Fraction(start)
         audio.codec_context.thread_count = 1
-        self._filters: Filters | None = None
-        self._shape: tuple[object, ...] = ()
+        self._filters = AdaptingFilters()
         self._next = 0
         self.end = 0.0
 
@@ -49,7 +48,8 @@ class EncodedSound:
         """What decoder, filters and encoder still hold."""
         self._convert(salvaged(partial(self._audio.codec_context.decode, None)))
         with writing():
-            self._drain()
+            for rest in self._filters.drained():
+                self._encode(rest)
             if self._next:
                 self._output.mux(self._stream.encode(None))
 
@@ -57,21 +57,13 @@ class EncodedSound:
         for frame in frames:
             shape = (frame.format.name, frame.layout.name, frame.sample_rate)
             with writing():
-                if shape != self._shape:
-                    self._drain()
-                    self._filters, self._shape = self._built(frame), shape
+                for rest in self._filters.adapted(shape, partial(self._built, frame)):
+                    self._encode(rest)
                 if frame.pts is not None and frame.time_base is not None:
                     frame.pts = round((frame.pts * frame.time_base - self._shift) * frame.sample_rate)
                     frame.time_base = Fraction(1, frame.sample_rate)
-                for converted in self._filters.passed(frame) if self._filters else ():
+                for converted in self._filters.passed(frame):
                     self._encode(converted)
-
-    def _drain(self) -> None:
-        """The filters have had all that they will get."""
-        if self._filters is not None:
-            for frame in self._filters.passed(None):
-                self._encode(frame)
-            self._filters = None
 
     def _encode(self, frame: Frame) -> None:
         """Encode what follows without a gap; what comes far too late is preceded by silence, far too early left out."""

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from lumilio.tools.ffmpeg import PROGRESSIVE, squared
 from lumilio.tools.ffmpeg_colour import hald, needs_conversion
 from lumilio.tools.ffmpeg_encoders import CLOCK, add_video
-from lumilio.tools.ffmpeg_filters import Filters, link
+from lumilio.tools.ffmpeg_filters import AdaptingFilters, Filters, link
 from lumilio.tools.ffmpeg_input import salvaged
 from lumilio.tools.ffmpeg_output import CUT_SECONDS, writing
 from lumilio.tools.ffmpeg_poster import assumed_matrix
@@ -73,8 +73,7 @@ class EncodedVideo:
         self._shift = Fraction(start)
         video.codec_context.thread_count = self._helpers
         video.codec_context.thread_type = "AUTO"
-        self._filters: Filters | None = None
-        self._shape: tuple[object, ...] = ()
+        self._filters = AdaptingFilters()
         self._last = -1
         self.end = 0.0
 
@@ -86,7 +85,8 @@ class EncodedVideo:
         """What decoder, filters and encoder still hold."""
         self._convert(salvaged(partial(self._video.codec_context.decode, None)))
         with writing():
-            self._drain()
+            for rest in self._filters.drained():
+                self._encode(rest)
             if self._last >= 0:
                 self._output.mux(self._stream.encode(None))
 
@@ -95,18 +95,10 @@ class EncodedVideo:
             _mend_marks(frame)
             shape = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_trc)
             with writing():
-                if shape != self._shape:
-                    self._drain()
-                    self._filters, self._shape = self._built(frame), shape
-                for converted in self._filters.passed(frame) if self._filters else ():
+                for rest in self._filters.adapted(shape, partial(self._built, frame)):
+                    self._encode(rest)
+                for converted in self._filters.passed(frame):
                     self._encode(converted)
-
-    def _drain(self) -> None:
-        """The filters have had all that they will get."""
-        if self._filters is not None:
-            for frame in self._filters.passed(None):
-                self._encode(frame)
-            self._filters = None
 
     def _encode(self, frame: Frame) -> None:
         if not isinstance(frame, VideoFrame):

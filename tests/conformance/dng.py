@@ -1,11 +1,14 @@
 """DNG files out of a picture, so that tests know what a development must look like. The format is Adobe's DNG 1.4:
 a TIFF whose first directory holds the preview and whose second holds the sensor's data."""
 
+import io
 import struct
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 GAIN = 1.2
 """By how much Lumilio brightens: the scene is exposed so much darker, and comes out as it was."""
@@ -36,6 +39,24 @@ def mosaic(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint16]:
     seen[0::2, 0::2] = layers[0::2, 0::2, 0]
     seen[1::2, 1::2] = layers[1::2, 1::2, 2]
     return seen
+
+
+def seen(picture: Image.Image) -> npt.NDArray[np.uint16]:
+    """The mosaic of a picture."""
+    return mosaic(np.asarray(picture))
+
+
+def jpeg(picture: Image.Image) -> tuple[bytes, int, int]:
+    """A preview for ``dng``."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=95)
+    return buffer.getvalue(), picture.width, picture.height
+
+
+def written(path: Path, content: bytes) -> Path:
+    """The path, which has the content now."""
+    path.write_bytes(content)
+    return path
 
 
 def dng(

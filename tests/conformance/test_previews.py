@@ -3,30 +3,14 @@
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from lumilio.errors import MediaDamaged
 from lumilio.tools.previews import embedded_previews, jpeg_size
-from tests.conformance.dng import dng, mosaic
+from tests.conformance.dng import dng, jpeg, seen, written
 
 BLUE, RED = Image.new("RGB", (2080, 800), (40, 60, 160)), Image.new("RGB", (2080, 800), (160, 60, 40))
-
-
-def jpeg(picture: Image.Image) -> tuple[bytes, int, int]:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=95)
-    return buffer.getvalue(), picture.width, picture.height
-
-
-def seen(picture: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]":
-    return mosaic(np.asarray(picture))
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def test_a_flood_of_previews_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from lumilio.model import THUMBNAIL_SIZES, RenderSource, Rendition
 from lumilio.tools import exiftool_session
 from lumilio.tools.decoders import DecoderLimits, DecoderPool
 from lumilio.tools.libraw import RawFile
-from tests.conformance.dng import GAIN, dng, light, mosaic
+from tests.conformance.dng import GAIN, dng, jpeg, light, seen, written
 from tests.conformance.painting import TURNS as STORED
 from tests.conformance.painting import photograph, thumbnail
 from tests.conformance.reference import FIXTURES, Sample, psnr, samples
@@ -73,21 +73,6 @@ def stored(picture: Image.Image, orientation: int) -> Image.Image:
 
 def halved(picture: Image.Image) -> Image.Image:
     return picture.resize((picture.width // 2, picture.height // 2))
-
-
-def jpeg(picture: Image.Image) -> tuple[bytes, int, int]:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=95)
-    return buffer.getvalue(), picture.width, picture.height
-
-
-def seen(picture: Image.Image) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint16]]":
-    return mosaic(np.asarray(picture))
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def exiftools_preview(path: Path) -> Image.Image:
