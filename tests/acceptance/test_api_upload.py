@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from blake3 import blake3
 
+from tests.acceptance.evidence import rows_of
 from tests.acceptance.raw_http import CLOSING, connect, head_of, part_of, post
 from tests.running import RunningDaemon, finished, running_daemon, upload
 
@@ -62,9 +63,13 @@ async def _asset(client: aiohttp.ClientSession, asset_id: str) -> dict[str, Any]
 
 
 async def _nothing_waits(daemon: RunningDaemon) -> None:
-    """Staging becomes empty by itself: of what was refused at once, of the rest as its job ends."""
-    async with asyncio.timeout(60):
-        while _incoming(daemon):
+    """Staging becomes empty by itself: of what was refused at once, of the rest as its job ends.
+
+    Other tests of the same daemon cancel jobs, whose bytes stay for a retry.
+    """
+    async with asyncio.timeout(60), rows_of(daemon) as rows:
+        cancelled = await rows.fetch("SELECT args ->> 'upload_id' AS id FROM finished_jobs WHERE state = 'cancelled'")
+        while set(_incoming(daemon)) - {row["id"] for row in cancelled}:
             await asyncio.sleep(0.05)
 
 
