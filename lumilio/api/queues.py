@@ -44,7 +44,7 @@ class WorkerItem(BaseModel):
 
 
 class Queues(BaseModel):
-    """All queues that kinds of jobs name, that hold jobs, or that are paused; and all workers that live."""
+    """All queues that somebody may work on, that hold jobs, or that are paused; and all workers that live."""
 
     items: list[QueueItem]
     workers: list[WorkerItem]

@@ -45,10 +45,10 @@ class Worker:
         self.worker_id = secrets.randbelow(2**31 - 1) + 1
         self._db = db
         self._settings = settings
-        table = check_table(kinds, settings.slots if queues is None else queues, settings.memory_mb)
+        self.queues = frozenset(settings.slots if queues is None else queues)
+        table = check_table(kinds, self.queues, settings.memory_mb)
         self.attempts_of: Mapping[str, int] = {kind.name: kind.max_attempts for kind in table.values()}
         self.slots: Mapping[str, int] = settings.slots
-        self.queues = frozenset(kind.queue for kind in table.values())
         self._own_attention = asyncio.Event()
         self._strays: dict[str, dict[AttemptKey, float]] = {}
         self._progress = ProgressBoard(db=db, worker_id=self.worker_id)

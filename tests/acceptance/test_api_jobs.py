@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from pydantic import BaseModel
 
+from lumilio.jobs import make_web_version
 from lumilio.model import JobId, Role, UserId
 from lumilio.queue.policy import Priority
 from lumilio.queue.store import JobSpec, enqueue_many
@@ -405,3 +406,15 @@ async def test_a_paused_queue_begins_nothing_until_it_is_resumed(shared_daemon: 
         assert (await finished(client, answer["task_id"]))["state"] == "completed"
         assert asyncio.get_running_loop().time() - began < 10
         assert (await posted(client, "/queues/process_asset/resume"))[0] == 200
+
+
+async def test_a_queue_that_only_some_jobs_of_a_kind_go_to_is_listed_and_paused_like_all(
+    shared_daemon: RunningDaemon,
+) -> None:
+    async with shared_daemon.session() as client:
+        listed = {item["name"]: item for item in (await got(client, "/queues"))["items"]}
+        assert listed[make_web_version.NOW_QUEUE]["slots"] == 1
+        for what, paused in (("pause", True), ("resume", False)):
+            async with client.post(f"/api/v1/queues/{make_web_version.NOW_QUEUE}/{what}") as response:
+                assert response.status == 200
+                assert ((await response.json())["paused_at"] is not None) is paused
